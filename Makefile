@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+
+.PHONY: help setup demo test lint types format bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## prepare .venv with everything
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once; a minute or so)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[manager,dev]'
+	@touch $@
+
+lint: setup ## ruff, format and the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+format: setup ## let ruff put things in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: setup lint types ## everything a change must pass
+	$(BIN)/pytest
+
+demo: setup ## the main job on this machine (ARGS=--once to stop after the table)
+	$(BIN)/heliostat demo $(ARGS)
+
+lock: ## write constraints.txt anew from what .venv has
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sort -f > constraints.txt
+
+clean: ## remove what setup and the tests made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage*

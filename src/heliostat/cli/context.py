@@ -1,0 +1,63 @@
+"""What every command shares: global options, the configuration, and where output goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from heliostat.config.load import LoadedConfig, find_config, load_config
+
+
+@dataclass(slots=True)
+class Settings:
+    """Global options of one run; `Settings.of(ctx)` inside a command."""
+
+    config_path: Path | None = None
+    json: bool = False
+    debug: bool = False
+    quiet: bool = False
+    _loaded: LoadedConfig | None = None
+
+    @staticmethod
+    def of(ctx: typer.Context) -> Settings:
+        settings = ctx.find_object(Settings)
+        assert settings is not None
+        return settings
+
+    def load(self) -> LoadedConfig:
+        """The configuration, read once.
+
+        Raises:
+            ConfigError: see `heliostat.config.load`.
+        """
+        if self._loaded is None:
+            self._loaded = load_config(find_config(self.config_path, os.environ), os.environ)
+        return self._loaded
+
+    @property
+    def out(self) -> Console:
+        """Standard output: tables and colours on a terminal, plain lines when piped."""
+        return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    @property
+    def err(self) -> Console:
+        """Standard error: progress and remarks; silent with --quiet."""
+        return Console(stderr=True, highlight=False, quiet=self.quiet)
+
+    def print_json(self, value: Any) -> None:
+        """One JSON document on standard output."""
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def json_option(ctx: typer.Context, value: bool) -> bool:
+    """Callback of a command's own `--json`, the same as the global one before the command."""
+    if value:
+        Settings.of(ctx).json = True
+    return value

@@ -1,0 +1,111 @@
+"""Finds and loads `heliostat.toml`, with overrides from the environment."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heliostat.config.errors import ConfigError
+from heliostat.config.schema import Config
+from heliostat.config.toml import read_toml, validate
+
+CONFIG_VARIABLE = "HELIOSTAT_CONFIG"
+OVERRIDE_PREFIX = "HELIOSTAT_"
+DEFAULT_PATHS = (Path("heliostat.toml"), Path("/etc/heliostat/heliostat.toml"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration and the file it came from; every path in it is absolute."""
+
+    path: Path
+    config: Config
+
+    @property
+    def data_dir(self) -> Path:
+        return self.config.data_dir
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """The file to use: `--config`, then HELIOSTAT_CONFIG, ./heliostat.toml, /etc/heliostat.
+
+    Raises:
+        ConfigError: none of them is there.
+    """
+    if explicit is not None:
+        return explicit
+    if named := environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    for path in DEFAULT_PATHS:
+        if path.is_file():
+            return path
+    raise ConfigError(
+        DEFAULT_PATHS[0],
+        f"no configuration here nor at {DEFAULT_PATHS[1]}; `heliostat tree add NAME ROOT` starts"
+        " one, or name yours with --config",
+    )
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
+    """The configuration at `path`; `HELIOSTAT_SECTION__KEY` overrides a setting.
+
+    Raises:
+        ConfigError: missing, unreadable, malformed, unknown key, value out of its limits.
+    """
+    data, lines = read_toml(path)
+    overrides = _overrides(environ)
+    for variable, (section, key, value) in overrides.items():
+        target = data.setdefault(section, {}) if section else data
+        if not isinstance(target, dict):
+            raise ConfigError(variable, f'"{section}" is a list and can\'t be set from here')
+        target[key] = value
+    try:
+        config = validate(path, data, lines, Config)
+    except ConfigError as error:
+        for variable, (section, key, _) in overrides.items():
+            if f'"{section}.{key}"' in str(error) if section else f'"{key}"' in str(error):
+                text = str(error).split(": ", 1)[1]
+                raise ConfigError(f"environment variable {variable}", text) from None
+        raise
+    return LoadedConfig(path.resolve(), _absolute(config, path.resolve().parent))
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    def absolute(value: str | Path) -> Path:
+        return base / Path(value).expanduser()
+
+    trees = [
+        tree.model_copy(update={"root": str(absolute(tree.root))})
+        if "://" not in tree.root
+        else tree
+        for tree in config.trees
+    ]
+    geo = [source.model_copy(update={"path": absolute(source.path)}) for source in config.geo]
+    return config.model_copy(
+        update={"data_dir": absolute(config.data_dir), "trees": trees, "geo": geo}
+    )
+
+
+def _overrides(environ: Mapping[str, str]) -> dict[str, tuple[str, str, Any]]:
+    """{variable: (section, key, value)}; a value is read as TOML, or else taken as a string."""
+    found: dict[str, tuple[str, str, Any]] = {}
+    for variable, text in environ.items():
+        if variable == CONFIG_VARIABLE or not variable.startswith(OVERRIDE_PREFIX):
+            continue
+        name = variable.removeprefix(OVERRIDE_PREFIX).lower()
+        section, separator, key = name.partition("__")
+        if separator:
+            found[variable] = (section, key, _value(text))
+        elif name == "data_dir":
+            found[variable] = ("", name, text)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,163 @@
+"""Every setting of `heliostat.toml`: its name, type, unit, default and reason."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from heliostat.model.tree import Tree
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f'"{value}" is not an http:// or https:// URL')
+    return value if value.endswith("/") else value + "/"
+
+
+def _host_port(value: str) -> str:
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^\[\]:]+):\d{1,5}", value) or int(
+        value.rpartition(":")[2]
+    ) not in range(65536):
+        raise ValueError(f'"{value}" is not HOST:PORT (IPv6 as [::1]:8080)')
+    return value
+
+
+def _network(value: str) -> str:
+    return str(ipaddress.ip_network(value, strict=False))
+
+
+def _prefix(value: str) -> str:
+    if not value.startswith("/") or "//" in value:
+        raise ValueError(f'a prefix starts with "/" and has no empty part, unlike "{value}"')
+    return value if value.endswith("/") else value + "/"
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+Network = Annotated[str, AfterValidator(_network)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ManagerSection(Section):
+    """The control plane."""
+
+    database: str = Field(
+        default="", description='"": SQLite in data_dir; else postgresql://USER@HOST/NAME'
+    )
+
+
+class ProbeSection(Section):
+    """How mirrors are looked at."""
+
+    liveness_s: float = Field(
+        default=30, gt=0, le=86400, description="seconds between liveness checks"
+    )
+    scan_s: float = Field(default=1800, gt=0, le=604800, description="seconds between scans")
+    allow_private: bool = Field(
+        default=False,
+        description="true: endpoints on private and loopback addresses (tests, intranets)",
+    )
+    timeout_s: float = Field(default=10, gt=0, le=300, description="longest wait for one answer")
+    scan_timeout_s: float = Field(default=3600, gt=0, description="longest time for one scan")
+    mirrors_at_once: int = Field(
+        default=32, ge=1, le=1000, description="mirrors probed side by side"
+    )
+    connections_per_mirror: int = Field(
+        default=4, ge=1, le=32, description="connections to one mirror"
+    )
+    user_agent: str = Field(
+        default="heliostat-probe/0.1", description="what mirrors read in their logs"
+    )
+
+
+class EdgeSection(Section):
+    """The redirector."""
+
+    listen: list[HostPort] = Field(
+        default=["127.0.0.1:8080"], min_length=1, max_length=16, description="addresses served"
+    )
+    admin_listen: HostPort = Field(default="127.0.0.1:9180", description="metrics and drain")
+    workers: int = Field(default=1, ge=1, le=256, description="worker processes")
+    public_url: BaseUrl = Field(
+        default="http://127.0.0.1:8080/", description="what absolute URLs are built from"
+    )
+    trusted_proxies: list[Network] = Field(
+        default=[], description="networks whose X-Forwarded-For is believed"
+    )
+
+
+class TreeSection(Section):
+    """One published file tree."""
+
+    name: Name = Field(description="what the tree is called everywhere")
+    root: str = Field(description="the folder that is published")
+    prefix: Prefix = Field(default="/", description="where it stands on the edges")
+    fallback: list[BaseUrl] = Field(default=[], description="used when no mirror can serve a file")
+    origin: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
+        default="", description="the project's own server, the last resort"
+    )
+    digests: list[Literal["sha1", "md5", "sha512"]] = Field(
+        default=[], description="digests beside sha256"
+    )
+    match_times: bool = Field(default=False, description="true: times of files must agree, too")
+    http_may_get_https: bool = Field(
+        default=True, description="true: http clients may be sent to https mirrors"
+    )
+
+    def to_tree(self) -> Tree:
+        return Tree(
+            name=self.name,
+            root=self.root,
+            prefix=self.prefix,
+            fallback=tuple(self.fallback),
+            origin=self.origin,
+            extra_digests=tuple(self.digests),
+            match_times=self.match_times,
+            http_may_get_https=self.http_may_get_https,
+        )
+
+
+class GeoSection(Section):
+    """One source of places; later ones fill what earlier ones leave open."""
+
+    path: Path = Field(description="the file (MMDB, CSV or TSV), also where an update is kept")
+    url: str = Field(default="", description="where `heliostat geo update` fetches it from")
+    fields: list[Literal["country", "location", "asn"]] = Field(
+        default=[], description="what to take from it; empty: all it has"
+    )
+
+
+class Config(Section):
+    """The whole file. Paths in it are relative to the file's own folder."""
+
+    data_dir: Path = Field(default=Path("data"), description="where everything is kept")
+    manager: ManagerSection = ManagerSection()
+    probe: ProbeSection = ProbeSection()
+    edge: EdgeSection = EdgeSection()
+    trees: list[TreeSection] = Field(default=[], alias="tree")
+    geo: list[GeoSection] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _unique_trees(self) -> Self:
+        for what in ("name", "prefix"):
+            seen: set[str] = set()
+            for tree in self.trees:
+                value = getattr(tree, what)
+                if value in seen:
+                    raise ValueError(f'two trees have the {what} "{value}"; change one')
+                seen.add(value)
+        return self
+
+    def tree(self, name: str) -> TreeSection | None:
+        return next((tree for tree in self.trees if tree.name == name), None)

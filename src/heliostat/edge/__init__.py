@@ -1,0 +1,1 @@
+"""The redirector. Needs nothing but the last good state on its own disk."""

@@ -1,0 +1,28 @@
+"""A tree: one published file tree, its root on disk and its prefix on the edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One published file tree.
+
+    `prefix` starts and ends with "/" ("/" itself for a tree at the top). `fallback` and `origin`
+    are base URLs ending in "/"; a file's URL is base + percent-encoded relative path.
+    """
+
+    name: str
+    root: str
+    prefix: str = "/"
+    fallback: tuple[str, ...] = ()
+    """Base URLs tried when no mirror can serve a file, in order."""
+    origin: str = ""
+    """Base URL of the project's own server; the last resort for files in the catalog."""
+    extra_digests: tuple[str, ...] = ()
+    """Digests beside sha256 that the scan computes: any of sha1, md5, sha512."""
+    match_times: bool = False
+    """True: a mirror holds a file only if its modification time agrees, too."""
+    http_may_get_https: bool = True
+    """True: a client that came over http may be sent to an https endpoint."""

@@ -1,0 +1,1 @@
+"""What a mirror really has: liveness, listings, and telling wrong answers apart."""

@@ -1,0 +1,4 @@
+"""Who should serve whom: cost, candidates, shares, decide, explain.
+
+Promises: pure. No clock, no network, no random source that is not handed in.
+"""

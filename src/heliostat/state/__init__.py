@@ -1,0 +1,1 @@
+"""The compiled set of files an edge runs on: compile, write, publish; fetch, verify, open."""
