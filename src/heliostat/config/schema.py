@@ -55,6 +55,9 @@ class ManagerSection(Section):
     database: str = Field(
         default="", description='"": SQLite in data_dir; else postgresql://USER@HOST/NAME'
     )
+    tree_scan_s: float = Field(
+        default=60, gt=0, le=86400, description="seconds between looks at the trees for changes"
+    )
 
 
 class ProbeSection(Section):

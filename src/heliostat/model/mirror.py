@@ -64,3 +64,24 @@ class Mirror:
     has_ipv4: bool = True
     has_ipv6: bool = True
     endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """What the last liveness probe saw at one http or https endpoint."""
+
+    endpoint: Endpoint
+    alive: bool
+    reason: str
+    """Why it is not alive, as a sentence for people; "" when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorStatus:
+    """What the probes know of one mirror now. `since_s` is when `state` was entered (Unix time)."""
+
+    mirror: str
+    state: MirrorState
+    reason: str
+    since_s: int
+    endpoints: tuple[EndpointStatus, ...] = ()
