@@ -1,0 +1,1 @@
+"""Everything on one machine: loopback mirrors, a tree of real files, clients around the world."""

@@ -1,0 +1,31 @@
+"""What every test shares: Debian packages on demand, and an honest count of what was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.packages import SKIP_REASON, PackageMissingError, ensure_package
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Sees to the packages a test is marked with: installed when root, else the test is skipped."""
+    for package in _packages(item):
+        try:
+            ensure_package(package)
+        except PackageMissingError as error:
+            pytest.skip(str(error))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The number of tests that this machine could not run, also when it is 0."""
+    skipped = terminalreporter.getreports("skipped")
+    missing = [report for report in skipped if SKIP_REASON in str(report.longrepr)]
+    terminalreporter.write_line(f"skipped for want of a Debian package: {len(missing)}")
+
+
+def _packages(item: pytest.Item) -> Iterator[str]:
+    for marker in item.iter_markers("needs"):
+        for package in marker.args:
+            yield str(package)
