@@ -19,16 +19,19 @@ from heliostat.routing.constants import UNKNOWN_BANDWIDTH_MBPS
 from heliostat.routing.costs import Bools, CostColumns, MirrorColumns, costs
 from heliostat.routing.shares import EMPTY_ROW, Row, choice_hash, make_row
 
-MAX_ROWS = 200_000
+MAX_ROWS = 50_000
 """Rows remembered at most; when full they are forgotten and made anew (a row is about 0.5 kB)."""
 
-MAX_ZONE_COSTS = 20_000
+MAX_ZONE_COSTS = 1_000
 """Cost columns remembered at most (500 mirrors: about 28 kB each for the parts)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request for a file that is in the catalog. `fileset` is the pattern of its holders."""
+    """One request for a file that is in the catalog.
+
+    `fileset` is the pattern of the mirrors that hold it and take files of its size.
+    """
 
     path: bytes
     tree: int

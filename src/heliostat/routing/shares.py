@@ -17,7 +17,7 @@ from heliostat.routing import constants as c
 
 HASH_BITS = 32
 _SPREAD = 0x9E3779B97F4A7C15
-"""2**64 / golden ratio (Knuth, The Art of Computer Programming 3, 6.4): breaks crc32's linearity."""
+"""2**64 / golden ratio (Knuth, The Art of Computer Programming 3, 6.4): crc32 alone is linear."""
 
 
 @dataclass(frozen=True, slots=True)

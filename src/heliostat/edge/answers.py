@@ -1,0 +1,116 @@
+"""The bytes of every answer: status line, header fields, body.
+
+Pure. A redirect for one class of requests is prepared once, as a template in which NUL stands for
+the file's quoted path (no URL has one); an answer is then one replace and two additions.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+HOLE = b"\0"
+"""Stands in a template where the file's percent-encoded relative path goes."""
+
+SERVER = b"Server: heliostat\r\n"
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
+END = b"\r\n"
+
+REASONS = {
+    200: "OK",
+    302: "Found",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer without its Date and Connection fields, which belong to the connection.
+
+    `head` ends after the last header field; `body` is left out for HEAD.
+    """
+
+    head: bytes
+    body: bytes = b""
+    close: bool = False
+
+
+def redirect_template(base_url: str, others: Sequence[tuple[str, str]]) -> bytes:
+    """The head of a 302 to `base_url`, with `Link: rel=duplicate` (RFC 6249 §3) for `others`.
+
+    `others` are (base URL, country) by priority; URLs come from the state, never from a request.
+    """
+    lines = [
+        b"HTTP/1.1 302 Found\r\n" + SERVER + b"Content-Length: 0\r\n",
+        b"Location: " + _url(base_url) + HOLE + b"\r\n",
+    ]
+    for priority, (url, country) in enumerate(others, 1):
+        geo = f"; geo={country.lower()}" if country else ""
+        suffix = f">; rel=duplicate; pri={priority}{geo}\r\n".encode()
+        lines.append(b"Link: <" + _url(url) + HOLE + suffix)
+    return b"".join(lines)
+
+
+def _url(base: str) -> bytes:
+    """A base URL of the state as header bytes; control characters and spaces can't get through."""
+    raw = base.encode("ascii", "replace")
+    return raw.translate(None, bytes(range(33)) + b'\x7f<>"')
+
+
+def digest_fields(sha256: bytes | None) -> bytes:
+    """`Digest` (RFC 3230) and `Repr-Digest` (RFC 9530) of a file; nothing when unknown."""
+    if sha256 is None:
+        return b""
+    base64 = binascii.b2a_base64(sha256, newline=False)
+    return b"Digest: SHA-256=%b\r\nRepr-Digest: sha-256=:%b:\r\n" % (base64, base64)
+
+
+def plain(
+    status: int,
+    text: str,
+    *,
+    content_type: str = TEXT,
+    extra: bytes = b"",
+    close: bool = False,
+) -> Answer:
+    """A short answer with a body for people (or programs, by `content_type`)."""
+    body = text.encode()
+    head = (
+        f"HTTP/1.1 {status} {REASONS[status]}\r\n".encode()
+        + SERVER
+        + f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n".encode()
+        + b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+        + extra
+    )
+    return Answer(head, body, close)
+
+
+def as_json(status: int, value: Any, extra: bytes = b"") -> Answer:
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return plain(status, text, content_type=JSON, extra=extra)
+
+
+NOT_FOUND = plain(404, "This file is not in the catalog.\n")
+NOT_ALLOWED = plain(
+    405, "Only GET and HEAD are answered here.\n", extra=b"Allow: GET, HEAD\r\n", close=True
+)
+NO_STATE = plain(503, "This edge has no state yet.\n", extra=b"Retry-After: 10\r\n")
+NO_MIRROR = plain(503, "No mirror can serve this file now.\n", extra=b"Retry-After: 60\r\n")
+TOO_MANY = plain(503, "Too many connections.\n", extra=b"Retry-After: 5\r\n", close=True)
+FAULT = plain(500, "A fault in the edge; it was logged.\n", close=True)

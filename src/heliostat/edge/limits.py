@@ -1,0 +1,47 @@
+"""Every limit of the edge, with its name, its unit and its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REQUEST_LINE_BYTES: Final = 8 * 1024
+"""Longest request target; longer is 414. Paths are up to 4096 bytes, three times that encoded."""
+
+HEADERS_BYTES: Final = 16 * 1024
+"""All header fields of one request; more is 431."""
+
+HEADERS_COUNT: Final = 100
+"""Header fields of one request; more is 431."""
+
+HEADERS_TIME_S: Final = 10.0
+"""From the first byte of a request to the end of its header; slower is closed."""
+
+IDLE_TIME_S: Final = 60.0
+"""A kept connection without a request is closed after this."""
+
+REQUESTS_PER_CONNECTION: Final = 1_000
+"""Then the connection is closed, so that clients spread again after a restart."""
+
+LINGER_TIME_S: Final = 2.0
+"""After a refusal: so long is what a client still sends read and thrown away."""
+
+LINGER_BYTES: Final = 1024 * 1024
+"""The same, as an amount."""
+
+BODY_BYTES: Final = 64 * 1024
+"""A body on GET is read and thrown away up to this; more closes the connection."""
+
+CONNECTIONS: Final = 20_000
+"""Open connections of one worker; more get a quick 503."""
+
+FORWARDED_FOR_BYTES: Final = 1024
+"""Longest X-Forwarded-For that is looked at, from its end."""
+
+CLIENTS_REMEMBERED: Final = 65_536
+"""Addresses whose zone is remembered behind a trusted proxy."""
+
+PREPARED_REMEMBERED: Final = 50_000
+"""Classes of requests (zone, fileset, scheme, family) whose answers are kept ready."""
+
+LINKS: Final = 5
+"""`Link: rel=duplicate` fields on a redirect."""

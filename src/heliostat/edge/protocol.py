@@ -1,0 +1,281 @@
+"""HTTP/1.1 on one connection: httptools parses, `Handler` answers, this writes.
+
+Promises, for any bytes whatever: an answer or a clean close, in the order of the requests; bounded
+memory and time for each connection (`limits`). (RFC 9112.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import httptools
+import structlog
+
+from heliostat.edge import answers, limits
+from heliostat.edge.answers import Answer
+from heliostat.edge.handler import Fields, Handler, Peer
+
+log = structlog.get_logger()
+
+UNKNOWN_PEER: Final = "::"
+"""Stands for a client that was gone before its address could be asked for."""
+
+_HEAD: Final = b"HEAD"
+_MAX_BUFFERED_OUT_BYTES: Final = 256 * 1024
+"""Answers waiting for a slow reader; above this its requests wait."""
+
+
+class _RefusedError(Exception):
+    """Raised inside a parser callback: this request ends the connection with `answer`."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.answer = answers.plain(status, text, close=True)
+        super().__init__(text)
+
+
+class Clock:
+    """Seconds since the server began to count, and the current Date field; ticked once a second."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.date = b""
+
+
+class EdgeProtocol(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_body_bytes",
+        "_clock",
+        "_connections",
+        "_deadline_s",
+        "_fields",
+        "_handler",
+        "_has_host",
+        "_header_bytes",
+        "_header_count",
+        "_in_head",
+        "_is_https",
+        "_lingers",
+        "_out",
+        "_parser",
+        "_peer",
+        "_pending_bytes",
+        "_requests",
+        "_target",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        handler: Handler,
+        clock: Clock,
+        connections: set[EdgeProtocol],
+        *,
+        is_https: bool = False,
+    ) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._connections = connections
+        self._is_https = is_https
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._peer: Peer | None = None
+        self._requests = 0
+        self._out: list[bytes] = []
+        self._in_head = False
+        self._lingers = False
+        self._pending_bytes = 0
+        self._deadline_s = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._target = b""
+        self._fields = Fields()
+        self._has_host = 0
+        self._header_bytes = 0
+        self._header_count = 0
+        self._body_bytes = 0
+
+    # the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        peername = transport.get_extra_info("peername")
+        address = str(peername[0]).partition("%")[0] if peername else UNKNOWN_PEER
+        self._peer = self._handler.peer(address, self._is_https)
+        self._deadline_s = self._clock.now_s + limits.IDLE_TIME_S
+        self._connections.add(self)
+        self._transport.set_write_buffer_limits(high=_MAX_BUFFERED_OUT_BYTES)
+        if len(self._connections) > limits.CONNECTIONS:
+            self._finish(answers.TOO_MANY)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def is_overdue(self, now_s: float) -> bool:
+        """True when the connection has been idle, or in one request's head, for too long."""
+        return now_s > self._deadline_s
+
+    def is_idle(self) -> bool:
+        """True between requests."""
+        return not self._in_head
+
+    def expire(self) -> None:
+        """Ends an overdue connection: silently when idle, with 408 in the middle of a request."""
+        if self._transport is None:
+            return
+        if self._in_head:
+            self._finish(answers.plain(408, "The request took too long.\n", close=True))
+        else:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            self._discard(data)
+            return
+        was_in_head = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._close_after()
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, _RefusedError):
+                self._finish(cause.answer)
+            else:
+                log.error("fault while answering", exc_info=cause)
+                self._finish(answers.FAULT)
+        except httptools.HttpParserError:
+            self._finish(answers.plain(400, "Bad request: this is not HTTP/1.1.\n", close=True))
+        else:
+            if self._in_head:
+                self._pending_bytes = self._pending_bytes + len(data) if was_in_head else 1
+                self._check_pending()
+        self._flush()
+
+    def _discard(self, data: bytes) -> None:
+        """Throws away what a refused client still sends, within a bound."""
+        self._pending_bytes += len(data)
+        if self._pending_bytes > limits.LINGER_BYTES and self._transport is not None:
+            self._transport.close()
+
+    def _check_pending(self) -> None:
+        """Bounds a head that never ends, whose fields the parser hasn't handed over yet."""
+        if self._pending_bytes > limits.REQUEST_LINE_BYTES + limits.HEADERS_BYTES:
+            if self._header_count:
+                self._finish(answers.plain(431, "Header fields are too large.\n", close=True))
+            else:
+                self._finish(answers.plain(414, "The request target is too long.\n", close=True))
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._in_head = True
+        self._pending_bytes = 0
+        self._deadline_s = self._clock.now_s + limits.HEADERS_TIME_S
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > limits.REQUEST_LINE_BYTES:
+            raise _RefusedError(414, "The request target is too long.\n")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value) + 4
+        self._header_count += 1
+        if self._header_bytes > limits.HEADERS_BYTES or self._header_count > limits.HEADERS_COUNT:
+            raise _RefusedError(431, "Header fields are too large.\n")
+        lowered = name.lower()
+        if lowered == b"host":
+            self._has_host += 1
+        elif lowered == b"x-forwarded-for":
+            fields = self._fields
+            joined = fields.forwarded_for
+            fields.forwarded_for = joined + b"," + value if joined else value
+        elif lowered == b"x-forwarded-proto":
+            self._fields.forwarded_proto = value
+        elif lowered == b"accept":
+            self._fields.accept = value
+
+    def on_headers_complete(self) -> None:
+        if self._has_host != 1 and (self._has_host or self._parser.get_http_version() != "1.0"):
+            raise _RefusedError(400, "Bad request: exactly one Host field is needed.\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > limits.BODY_BYTES:
+            raise _RefusedError(413, "A request for a file needs no body.\n")
+
+    def on_message_complete(self) -> None:
+        self._in_head = False
+        self._requests += 1
+        self._deadline_s = self._clock.now_s + limits.IDLE_TIME_S
+        if self._transport is None or self._transport.is_closing() or self._lingers:
+            return
+        assert self._peer is not None
+        method = self._parser.get_method()
+        answer = self._handler.answer(method, self._target, self._fields, self._peer)
+        last = (
+            answer.close
+            or self._requests >= limits.REQUESTS_PER_CONNECTION
+            or not self._parser.should_keep_alive()
+        )
+        self._write(answer, last, with_body=method != _HEAD)
+        if last:
+            self._close_after()
+
+    # writing
+
+    def _write(self, answer: Answer, last: bool, *, with_body: bool) -> None:
+        out = self._out
+        out.append(answer.head)
+        out.append(self._clock.date)
+        if last:
+            out.append(answers.CLOSE)
+        elif self._parser.get_http_version() == "1.0":
+            out.append(answers.KEEP_ALIVE)
+        out.append(answers.END)
+        if with_body and answer.body:
+            out.append(answer.body)
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None:
+            self._transport.write(b"".join(self._out))
+            self._out.clear()
+
+    def _close_after(self) -> None:
+        """Closes once what was answered is sent; nothing that comes later is read."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _finish(self, answer: Answer) -> None:
+        """A last answer, then the end of the connection.
+
+        Closing at once would reset it while the client still sends, and the answer would be lost
+        (RFC 9112 §9.6): so only our side is closed, and the rest is thrown away for a moment.
+        """
+        if self._transport is None or self._transport.is_closing() or self._lingers:
+            self._out.clear()
+            return
+        self._write(answer, True, with_body=True)
+        self._flush()
+        self._in_head = False
+        self._lingers = True
+        self._pending_bytes = 0
+        self._deadline_s = self._clock.now_s + limits.LINGER_TIME_S
+        self._transport.write_eof()

@@ -1,0 +1,157 @@
+"""One state in service: decide, then answer, with a bounded memory of prepared redirects.
+
+Pure but for that memory. A new state is a new `Serving`: swapping one reference is the switch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from heliostat.edge import answers, limits
+from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
+from heliostat.edge.target import quote, quote_text
+from heliostat.model.decision import Answer as Kind
+from heliostat.model.decision import Decision
+from heliostat.model.errors import HeliostatError
+from heliostat.model.place import Place
+from heliostat.routing.decide import Request, Verdict, decide
+from heliostat.routing.explain import explain
+from heliostat.routing.shares import choice_hash
+from heliostat.state.opened import State
+from heliostat.state.shards import FoundFile
+
+CANARY_NETWORK = 0
+CANARY_ZONE = 0
+
+
+class BadQuestionError(HeliostatError):
+    """A question to `/-/explain/` can't be answered as it was put."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The redirects of one class of requests: a template for each candidate."""
+
+    cumulative: tuple[float, ...]
+    templates: tuple[bytes, ...]
+
+
+class Serving:
+    """Answers file requests by one state."""
+
+    def __init__(self, state: State, proxies: TrustedProxies) -> None:
+        self.state = state
+        self.clients = ClientMemory(state.zones, proxies)
+        self._prepared: dict[int, _Prepared] = {}
+
+    def redirect(self, path: bytes, client: Client, is_https: bool) -> bytes | None:
+        """The head of the answer for a file; None when it isn't in the catalog.
+
+        `path` is decoded, without the leading slash. The head lacks Date and Connection.
+        """
+        found = self.state.find(path)
+        if found is None:
+            return None
+        key = (
+            ((client.zone << 20 | found.fileset) << 10 | found.tree) << 2
+            | is_https << 1
+            | client.is_ipv6
+        )
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepare(key, _request(found, path, client, is_https))
+        if not prepared.templates:
+            return answers.NO_MIRROR.head
+        position = bisect_right(prepared.cumulative, choice_hash(client.network, path))
+        return prepared.templates[position].replace(
+            answers.HOLE, quote(found.relative)
+        ) + answers.digest_fields(found.sha256)
+
+    def _prepare(self, key: int, request: Request) -> _Prepared:
+        if len(self._prepared) >= limits.PREPARED_REMEMBERED:
+            self._prepared.clear()
+        verdict = decide(request, self.state.router)
+        prepared = _Prepared((), ())
+        if verdict.answer is Kind.MIRROR:
+            row = verdict.row
+            templates = tuple(
+                self._template(verdict, position, request) for position in range(len(row.mirrors))
+            )
+            prepared = _Prepared(row.cumulative[:-1], templates)
+        elif verdict.base_url:
+            prepared = _Prepared((), (answers.redirect_template(verdict.base_url, ()),))
+        self._prepared[key] = prepared
+        return prepared
+
+    def _template(self, verdict: Verdict, position: int, request: Request) -> bytes:
+        router, row = self.state.router, verdict.row
+        everyone = row.mirrors[position:] + row.mirrors[:position] + row.others
+        chosen, *rest = everyone
+        others = [
+            (
+                router.endpoint(index, request.tree, request.is_https),
+                router.world.mirrors[index].mirror.place.country,
+            )
+            for index in rest[: limits.LINKS]
+        ]
+        base = router.endpoint(chosen, request.tree, request.is_https)
+        return answers.redirect_template(base, others)
+
+    def explain(self, path: bytes, query: str, client: Client, is_https: bool) -> Decision:
+        """The decision for `path`; `ip=` and `scheme=` in the query ask for somebody else.
+
+        Raises:
+            BadQuestionError: an address that is none.
+        """
+        asked = parse_qs(query, max_num_fields=10)
+        if address := asked.get("ip", [""])[-1]:
+            try:
+                client = locate(address, self.state.zones)
+            except ValueError as error:
+                raise BadQuestionError(str(error)) from None
+        if scheme := asked.get("scheme", [""])[-1]:
+            is_https = scheme == "https"
+        return explain_path(self.state, path, client, is_https)
+
+    def health(self) -> str:
+        """Why the canaries don't resolve; "" when each does."""
+        if not self.state.canaries:
+            return "no tree has any files"
+        nobody = Client("", CANARY_NETWORK, CANARY_ZONE, False)
+        for canary in self.state.canaries:
+            found = self.state.find(canary)
+            if found is None:
+                return f"the canary {canary.decode(errors='replace')} is not in the state"
+            for is_https in (True, False):
+                request = _request(found, canary, nobody, is_https)
+                if decide(request, self.state.router).base_url:
+                    break
+            else:
+                return f"nobody can serve the canary {canary.decode(errors='replace')}"
+        return ""
+
+
+def explain_path(state: State, path: bytes, client: Client, is_https: bool) -> Decision:
+    """The decision of `state` for one path and client, in full."""
+    shown = "/" + path.decode("utf-8", "backslashreplace")
+    found = state.find(path)
+    if found is None:
+        place: Place = state.router.world.zone_place(client.zone)[0]
+        return Decision(shown, client.address, place, client.zone, Kind.MISSING, "", "")
+    request = _request(found, path, client, is_https)
+    return explain(request, state.router, shown, client.address, quote_text(found.relative))
+
+
+def _request(found: FoundFile, path: bytes, client: Client, is_https: bool) -> Request:
+    return Request(
+        path=path,
+        tree=found.tree,
+        fileset=found.fileset,
+        size_bytes=found.size_bytes,
+        zone=client.zone,
+        client_network=client.network,
+        is_https=is_https,
+        is_ipv6=client.is_ipv6,
+    )

@@ -1,0 +1,98 @@
+"""Keeps the edge on the newest state: opens the held one, then watches its source.
+
+Promises: whatever is wrong with a source, serving goes on with what is held. The source is a local
+folder, so a look is one stat every half second; what differs is fetched, judged and swapped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from heliostat.model.errors import HeliostatError
+from heliostat.state.errors import NoStateError, StateError
+from heliostat.state.fetch import fetch_state
+from heliostat.state.manifest import MANIFEST_NAME, Manifest
+from heliostat.state.opened import State, open_state
+from heliostat.state.store import StateStore
+
+log = structlog.get_logger()
+
+POLL_S: Final = 0.5
+RETRY_S: Final = 5.0
+"""After a refused or damaged state: the same one is looked at again this late."""
+
+
+class StateSync:
+    """Feeds `use` with every state worth serving."""
+
+    def __init__(self, source: Path, held: StateStore, use: Callable[[State], None]) -> None:
+        self._source = source
+        self._held = held
+        self._use = use
+        self._current: Manifest | None = None
+        self._seen: tuple[int, int, int] | None = None
+
+    def start(self) -> str:
+        """Opens what is held, then what the source offers; says why there is nothing, or "".
+
+        Raises:
+            OSError: the edge's own folder can't be read or written.
+        """
+        try:
+            manifest = self._held.manifest()
+            self._take(open_state(self._held, manifest))
+        except NoStateError:
+            pass
+        except StateError as error:
+            log.error("the held state is damaged; it is fetched anew", reason=str(error))
+        reason = self.check()
+        return "" if self._current else reason or "there is no state yet"
+
+    def check(self) -> str:
+        """Looks at the source once; "" when all is well, else why nothing was taken."""
+        try:
+            fetched = fetch_state(self._source, self._held, self._current)
+        except HeliostatError as error:
+            return str(error)
+        if fetched is not None:
+            self._take(fetched)
+        return ""
+
+    async def run(self) -> None:
+        """Watches the source until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            stamp = self._stamp()
+            if stamp is None or stamp == self._seen:
+                continue
+            try:
+                reason = await asyncio.to_thread(self.check)
+            except OSError as error:
+                reason = f"{error.filename}: {error.strerror}"
+            if reason:
+                log.error("state not taken, serving goes on with what is held", reason=reason)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._seen = stamp
+
+    def _take(self, state: State) -> None:
+        self._current = state.manifest
+        self._use(state)
+        log.info(
+            "state in service",
+            version=state.version,
+            published_at=state.published_at.isoformat(),
+            **state.manifest.counts,
+        )
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = (self._source / MANIFEST_NAME).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size

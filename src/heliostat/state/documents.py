@@ -1,0 +1,148 @@
+"""The JSON files of a state: mirrors, trees, shards, notice; each way, with one schema.
+
+pydantic checks them when a state is opened: a state that was signed but badly made is refused
+before it replaces a good one.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from heliostat.model.mirror import Mirror, MirrorKind
+from heliostat.model.place import Place
+from heliostat.model.tree import Tree
+from heliostat.state.errors import DamagedStateError
+
+DocumentT = TypeVar("DocumentT", bound="Document")
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+class EndpointDocument(Document):
+    tree: str
+    scheme: str
+    url: str
+    alive: bool
+    reason: str = ""
+
+
+class MirrorDocument(Document):
+    """One mirror: what people declared, what the probes saw, where it is reached."""
+
+    name: str
+    kind: MirrorKind
+    sponsor: str
+    country: str
+    continent: str
+    subdivision: str
+    latitude: float | None
+    longitude: float | None
+    asns: list[int]
+    networks: list[int]
+    """Indexes into `MirrorsDocument.networks`."""
+    private: bool
+    bandwidth_mbps: int
+    exclude_countries: list[str]
+    max_file_bytes: int
+    has_ipv4: bool
+    has_ipv6: bool
+    why_out: str
+    price_ms: float = 0.0
+    endpoints: list[EndpointDocument]
+
+    def to_mirror(self, networks: list[str]) -> Mirror:
+        return Mirror(
+            name=self.name,
+            kind=self.kind,
+            sponsor=self.sponsor,
+            place=Place(
+                country=self.country,
+                continent=self.continent,
+                subdivision=self.subdivision,
+                asn=self.asns[0] if self.asns else 0,
+                latitude=self.latitude,
+                longitude=self.longitude,
+            ),
+            asns=tuple(self.asns),
+            networks=tuple(networks[index] for index in self.networks),
+            private=self.private,
+            bandwidth_mbps=self.bandwidth_mbps,
+            exclude_countries=tuple(self.exclude_countries),
+            max_file_bytes=self.max_file_bytes,
+            has_ipv4=self.has_ipv4,
+            has_ipv6=self.has_ipv6,
+        )
+
+
+class MirrorsDocument(Document):
+    networks: list[str]
+    mirrors: list[MirrorDocument]
+
+
+class TreeDocument(Document):
+    name: str
+    prefix: str
+    fallback: list[str]
+    origin: str
+    http_may_get_https: bool
+    canary: str | None
+    """Relative path, latin-1, of a file that health checks resolve; None for an empty tree."""
+
+    def to_tree(self) -> Tree:
+        return Tree(
+            name=self.name,
+            root="",
+            prefix=self.prefix,
+            fallback=tuple(self.fallback),
+            origin=self.origin,
+            http_may_get_https=self.http_may_get_https,
+        )
+
+
+class TreesDocument(Document):
+    trees: list[TreeDocument]
+
+
+class ShardDocument(Document):
+    tree: int
+    first: str
+    """First path, relative, latin-1 (paths are bytes; JSON has text)."""
+    role: str
+    count: int
+    filesets: list[int]
+
+
+class ShardsDocument(Document):
+    filesets: list[str]
+    """One bit a mirror, lowest bit of the first byte first, as hexadecimal."""
+    shards: list[ShardDocument]
+
+
+class NoticeDocument(Document):
+    version: int
+    heliostat: str
+    notices: list[str]
+    """Attributions of the geo data, as their licences ask."""
+
+
+def parse(document: type[DocumentT], raw: bytes | memoryview, where: str) -> DocumentT:
+    """`raw` as a `document`.
+
+    Raises:
+        DamagedStateError: not of that form; `where` is named.
+    """
+    try:
+        return document.model_validate_json(bytes(raw))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DamagedStateError(
+            f"{where}: {place or 'the file'}: {first['msg']}; publish the state again"
+        ) from None

@@ -1,0 +1,183 @@
+"""A state opened for serving: files found by path, zones by address, and the router over it.
+
+Immutable: a new state is a new object, and one reference is swapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+import numpy as np
+
+from heliostat.geo.zones import ZoneTable
+from heliostat.model.mirror import Scheme
+from heliostat.model.place import Place
+from heliostat.model.tree import Tree
+from heliostat.routing.costs import Bools
+from heliostat.routing.decide import RoutedMirror, Router, World
+from heliostat.state.compile import ZONES_ROLE
+from heliostat.state.documents import (
+    MirrorDocument,
+    MirrorsDocument,
+    NoticeDocument,
+    ShardsDocument,
+    TreesDocument,
+    parse,
+)
+from heliostat.state.errors import DamagedStateError
+from heliostat.state.manifest import Manifest
+from heliostat.state.shards import FoundFile, Shard, TreeShards, map_file
+from heliostat.state.store import StateStore
+
+MAX_TREES = 1_000
+MAX_MIRRORS = 20_000
+MAX_FILESETS = 1_000_000
+
+
+class State:
+    """One opened state. `canaries` are (tree index, relative path) that health checks resolve."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        trees: Sequence[Tree],
+        shards: Sequence[TreeShards],
+        zones: ZoneTable,
+        world: World,
+        canaries: Sequence[bytes],
+        notice: NoticeDocument,
+    ) -> None:
+        self.manifest = manifest
+        self.trees = tuple(trees)
+        self.zones = zones
+        self.router = Router(world)
+        self.canaries = tuple(canaries)
+        self.notice = notice
+        prefixes = [tree.prefix.encode().lstrip(b"/") for tree in trees]
+        by_length = sorted(range(len(trees)), key=lambda index: -len(prefixes[index]))
+        self._mounts = [(prefixes[index], shards[index]) for index in by_length]
+
+    @property
+    def version(self) -> int:
+        return self.manifest.version
+
+    @property
+    def published_at(self) -> datetime:
+        return self.manifest.published_at
+
+    def find(self, path: bytes) -> FoundFile | None:
+        """The file at `path`: decoded, without the leading slash. The longest prefix wins."""
+        for prefix, shards in self._mounts:
+            if path.startswith(prefix):
+                return shards.find(path[len(prefix) :])
+        return None
+
+
+def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) -> State:
+    """Opens the state `manifest` names.
+
+    Raises:
+        DamagedStateError: a file is missing, changed (with `verify`), or not of its form.
+    """
+    if verify:
+        store.verify(manifest)
+
+    def view(role: str) -> memoryview:
+        file = manifest.files.get(role)
+        if file is None:
+            raise DamagedStateError(f"{store.folder}: the state has no {role}; publish it again")
+        return map_file(store.path_of(file))
+
+    def where(role: str) -> str:
+        return str(store.path_of(manifest.files[role]))
+
+    mirrors = parse(MirrorsDocument, view("mirrors"), where("mirrors"))
+    trees_document = parse(TreesDocument, view("trees"), where("trees"))
+    shards_document = parse(ShardsDocument, view("shards"), where("shards"))
+    notice = parse(NoticeDocument, view("notice"), where("notice"))
+    _check_sizes(mirrors, trees_document, shards_document, where("shards"))
+    prefix = f"{ZONES_ROLE}-"
+    zones = ZoneTable.from_buffers(
+        {
+            role.removeprefix(prefix): view(role)
+            for role in manifest.files
+            if role.startswith(prefix)
+        }
+    )
+    trees = [document.to_tree() for document in trees_document.trees]
+    shards: list[list[Shard]] = [[] for _ in trees]
+    for document in shards_document.shards:
+        paths, files, digests = (
+            store.path_of(manifest.files[role]) if role in manifest.files else store.folder / role
+            for role in (f"{document.role}-{kind}" for kind in ("paths", "files", "digests"))
+        )
+        first = document.first.encode("latin-1")
+        shards[document.tree].append(
+            Shard(paths, files, digests, first, document.count, document.filesets)
+        )
+    world = World(
+        trees=trees,
+        mirrors=[_routed(mirror, mirrors.networks, trees) for mirror in mirrors.mirrors],
+        filesets=[_holders(text, len(mirrors.mirrors)) for text in shards_document.filesets],
+        zone_place=_places(zones),
+        price_ms=[mirror.price_ms for mirror in mirrors.mirrors],
+    )
+    canaries = [
+        (tree.prefix + tree.canary).encode("latin-1").lstrip(b"/")
+        for tree in trees_document.trees
+        if tree.canary is not None
+    ]
+    tree_shards = [TreeShards(index, found) for index, found in enumerate(shards)]
+    return State(manifest, trees, tree_shards, zones, world, canaries, notice)
+
+
+def _check_sizes(
+    mirrors: MirrorsDocument, trees: TreesDocument, shards: ShardsDocument, where: str
+) -> None:
+    if (
+        len(trees.trees) > MAX_TREES
+        or len(mirrors.mirrors) > MAX_MIRRORS
+        or len(shards.filesets) > MAX_FILESETS
+    ):
+        raise DamagedStateError(f"{where}: more trees, mirrors or filesets than any state has")
+    for shard in shards.shards:
+        if not 0 <= shard.tree < len(trees.trees) or any(
+            not 0 <= fileset < len(shards.filesets) for fileset in shard.filesets
+        ):
+            raise DamagedStateError(
+                f"{where}: shard {shard.role} names what isn't there; publish again"
+            )
+
+
+def _routed(document: MirrorDocument, networks: list[str], trees: Sequence[Tree]) -> RoutedMirror:
+    def urls(scheme: Scheme) -> tuple[str, ...]:
+        alive = {e.tree: e.url for e in document.endpoints if e.alive and e.scheme == scheme}
+        return tuple(alive.get(tree.name, "") for tree in trees)
+
+    return RoutedMirror(
+        mirror=document.to_mirror(networks),
+        why_out=document.why_out,
+        https=urls(Scheme.HTTPS),
+        http=urls(Scheme.HTTP),
+        networks=frozenset(document.networks),
+    )
+
+
+def _holders(text: str, mirrors: int) -> Bools:
+    try:
+        packed = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
+    except ValueError:
+        raise DamagedStateError("the state's shards: a fileset isn't hexadecimal") from None
+    if len(packed) != (mirrors + 7) // 8:
+        raise DamagedStateError("the state's shards: a fileset doesn't fit the number of mirrors")
+    return np.unpackbits(packed, bitorder="little", count=mirrors).astype(np.bool_)
+
+
+def _places(zones: ZoneTable) -> Callable[[int], tuple[Place, frozenset[int]]]:
+    @lru_cache(maxsize=65_536)
+    def zone_place(zone: int) -> tuple[Place, frozenset[int]]:
+        return zones.place(zone), frozenset(zones.networks(zone))
+
+    return zone_place

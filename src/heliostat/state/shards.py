@@ -1,0 +1,209 @@
+"""Shards: a tree's files cut into pieces of at most 100,000 paths, each three files of the state.
+
+Cuts are made at folders whose name's hash says so, hence a new file changes one shard and leaves
+the others, and their names on disk, as they were (content-defined chunking, as in LBFS, 2001).
+
+Form of a shard, all little-endian, row = the path's id in its trie:
+  paths    marisa-trie (BinaryTrie) of the paths relative to the tree
+  files    n × u64 size, n × i64 mtime (s), n × u16 pattern (of the shard's own list), n × u8 flags
+  digests  n × 32 bytes sha256 (zero where the flag HAS_SHA256 is missing)
+"""
+
+from __future__ import annotations
+
+import mmap
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import marisa_trie
+import numpy as np
+from numpy.typing import NDArray
+
+from heliostat.model.catalog import SHA256_BYTES, CatalogTable
+from heliostat.state.errors import DamagedStateError
+
+MIN_SHARD_PATHS = 10_000
+MAX_SHARD_PATHS = 100_000
+CUT_ONE_IN = 64
+"""A folder starts a new shard with this chance (by its name's hash) once the old is large."""
+
+FLAG_SHA256 = 1
+MAX_PATTERNS_PER_SHARD = 65_535
+_ROW_BYTES = 8 + 8 + 2 + 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardContent:
+    """One shard ready to be written. `patterns[i]` is the state's fileset of local pattern i."""
+
+    first: bytes
+    count: int
+    paths: bytes
+    files: bytes
+    digests: bytes
+    patterns: tuple[int, ...]
+
+
+def cut(paths: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """(start, end) of each shard of sorted `paths`."""
+    start, folder = 0, None
+    for row, path in enumerate(paths):
+        here = path.rpartition(b"/")[0]
+        size = row - start
+        full = size >= MAX_SHARD_PATHS
+        if full or (
+            here != folder and size >= MIN_SHARD_PATHS and zlib.crc32(here) % CUT_ONE_IN == 0
+        ):
+            yield start, row
+            start = row
+        folder = here
+    if start < len(paths):
+        yield start, len(paths)
+
+
+def make_shards(
+    catalog: CatalogTable, pattern_of_row: NDArray[np.uint32]
+) -> Iterator[ShardContent]:
+    """The shards of a catalog whose row i has fileset `pattern_of_row[i]`."""
+    for start, end in cut(catalog.paths):
+        paths = catalog.paths[start:end]
+        trie = marisa_trie.BinaryTrie(paths)
+        ids = np.fromiter((trie[path] for path in paths), dtype=np.int64, count=len(paths))
+        row_of_id = np.empty(len(paths), dtype=np.int64)
+        row_of_id[ids] = np.arange(start, end)
+        patterns, local = np.unique(pattern_of_row[row_of_id], return_inverse=True)
+        if len(patterns) > MAX_PATTERNS_PER_SHARD:
+            raise AssertionError("a shard has at most 100,000 rows and far fewer patterns")
+        has_sha256 = catalog.has_sha256[row_of_id]
+        columns = (
+            catalog.sizes_bytes[row_of_id].astype("<u8"),
+            catalog.mtimes_s[row_of_id].astype("<i8"),
+            local.reshape(-1).astype("<u2"),
+            (has_sha256 * FLAG_SHA256).astype("u1"),
+        )
+        digests = np.where(has_sha256[:, None], catalog.sha256[row_of_id], 0).astype("u1")
+        yield ShardContent(
+            first=paths[0],
+            count=len(paths),
+            paths=trie.tobytes(),
+            files=b"".join(column.tobytes() for column in columns),
+            digests=digests.tobytes(),
+            patterns=tuple(int(pattern) for pattern in patterns),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One file of the state. `fileset` is the state's pattern of its holders."""
+
+    tree: int
+    relative: bytes
+    size_bytes: int
+    mtime_s: int
+    fileset: int
+    sha256: bytes | None
+
+
+class Shard:
+    """A shard opened from disk, memory-mapped: workers share its pages."""
+
+    __slots__ = (
+        "_digests",
+        "_files",
+        "_flags",
+        "_mtimes",
+        "_patterns",
+        "_sizes",
+        "_trie",
+        "count",
+        "filesets",
+        "first",
+    )
+
+    def __init__(
+        self,
+        paths: Path,
+        files: Path,
+        digests: Path,
+        first: bytes,
+        count: int,
+        filesets: Sequence[int],
+    ) -> None:
+        self.first = first
+        self.count = count
+        self.filesets = list(filesets)
+        try:
+            self._trie = marisa_trie.BinaryTrie().mmap(str(paths))
+        except RuntimeError:
+            raise DamagedStateError(
+                f"{paths}: is not a path index; publish the state again"
+            ) from None
+        self._files = map_file(files)
+        self._digests = map_file(digests)
+        if (
+            len(self._trie) != count
+            or len(self._files) != count * _ROW_BYTES
+            or len(self._digests) != count * SHA256_BYTES
+        ):
+            raise DamagedStateError(f"{files}: doesn't fit its path index; publish the state again")
+        view = self._files
+        self._sizes = view[: 8 * count].cast("Q")
+        self._mtimes = view[8 * count : 16 * count].cast("q")
+        self._patterns = view[16 * count : 18 * count].cast("H")
+        self._flags = view[18 * count :]
+        if max(self._patterns, default=-1) >= len(self.filesets):
+            raise DamagedStateError(f"{files}: names a fileset that isn't there; publish again")
+
+    def find(self, tree: int, relative: bytes) -> FoundFile | None:
+        row = self._trie.get(relative)
+        if row is None:
+            return None
+        digest = None
+        if self._flags[row] & FLAG_SHA256:
+            digest = bytes(self._digests[row * SHA256_BYTES : (row + 1) * SHA256_BYTES])
+        return FoundFile(
+            tree,
+            relative,
+            self._sizes[row],
+            self._mtimes[row],
+            self.filesets[self._patterns[row]],
+            digest,
+        )
+
+
+class TreeShards:
+    """All shards of one tree, found by their first path."""
+
+    __slots__ = ("_firsts", "_shards", "_tree")
+
+    def __init__(self, tree: int, shards: Sequence[Shard]) -> None:
+        self._tree = tree
+        self._shards = sorted(shards, key=lambda shard: shard.first)
+        self._firsts = [shard.first for shard in self._shards]
+
+    def __len__(self) -> int:
+        return sum(shard.count for shard in self._shards)
+
+    def find(self, relative: bytes) -> FoundFile | None:
+        position = bisect_right(self._firsts, relative) - 1
+        if position < 0:
+            return None
+        return self._shards[position].find(self._tree, relative)
+
+
+def map_file(path: Path) -> memoryview:
+    """A read-only view of a file, mapped; an empty file gives an empty view.
+
+    Raises:
+        DamagedStateError: missing.
+    """
+    try:
+        with path.open("rb") as handle:
+            if path.stat().st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ))
+    except FileNotFoundError:
+        raise DamagedStateError(f"{path}: is missing; publish the state again") from None
