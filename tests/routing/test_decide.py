@@ -1,0 +1,200 @@
+"""decide() and explain(): eligibility, order of last resorts, and that both always agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliostat.model.decision import Answer
+from heliostat.model.mirror import Mirror
+from heliostat.model.place import Place
+from heliostat.model.tree import Tree
+from heliostat.routing.decide import Request, RoutedMirror, Router, World, decide
+from heliostat.routing.explain import explain
+
+PLACES = [
+    (Place("DE", "EU", "", 680, 50.0, 8.0), frozenset[int]()),
+    (Place("US", "NA", "", 7018, 40.0, -74.0), frozenset({0})),
+    (Place("JP", "AS", "", 2497, 35.7, 139.7), frozenset({1})),
+    (Place(), frozenset[int]()),
+]
+
+
+def routed(
+    name: str,
+    country: str = "DE",
+    latitude: float = 50.0,
+    longitude: float = 8.0,
+    *,
+    why_out: str = "",
+    https: bool = True,
+    http: bool = True,
+    networks: frozenset[int] = frozenset(),
+    private: bool = False,
+    exclude: tuple[str, ...] = (),
+    max_file_bytes: int = 0,
+    has_ipv4: bool = True,
+) -> RoutedMirror:
+    continent = {"DE": "EU", "US": "NA", "JP": "AS"}[country]
+    mirror = Mirror(
+        name,
+        place=Place(country, continent, "", 0, latitude, longitude),
+        private=private,
+        exclude_countries=exclude,
+        max_file_bytes=max_file_bytes,
+        has_ipv4=has_ipv4,
+    )
+    return RoutedMirror(
+        mirror,
+        why_out,
+        (f"https://{name}/t/" if https else "",),
+        (f"http://{name}/t/" if http else "",),
+        networks,
+    )
+
+
+def router_of(
+    *mirrors: RoutedMirror,
+    held: Sequence[bool] | None = None,
+    tree: Tree = Tree("t", "/srv/t"),  # noqa: B008  a frozen value
+) -> Router:
+    fileset = np.array(held if held is not None else [True] * len(mirrors), dtype=np.bool_)
+    return Router(World([tree], mirrors, [fileset], PLACES.__getitem__))
+
+
+def request(
+    zone: int = 0, *, is_https: bool = False, is_ipv6: bool = False, size_bytes: int = 1000
+) -> Request:
+    return Request(b"a.iso", 0, 0, size_bytes, zone, 0xC63364, is_https, is_ipv6)
+
+
+def reason_against(router: Router, asked: Request, name: str) -> str:
+    decision = explain(asked, router, "/a.iso", "198.51.100.1", "a.iso")
+    return next(entry.reason for entry in decision.considered if entry.mirror == name)
+
+
+def test_the_nearest_mirror_is_chosen() -> None:
+    router = router_of(routed("de"), routed("us", "US", 40.7, -74.0))
+    assert decide(request(0), router).base_url == "http://de/t/"
+    assert decide(request(1), router).base_url == "http://us/t/"
+
+
+@pytest.mark.parametrize(
+    ("bad", "asked", "reason"),
+    [
+        (routed("x", why_out="is disabled"), request(), "is disabled"),
+        (routed("x", https=False), request(is_https=True), "has no https endpoint that works"),
+        (routed("x", has_ipv4=False), request(), "is reached over IPv6 only"),
+        (routed("x", private=True), request(1), "is private to other networks"),
+        (routed("x", exclude=("US",)), request(1), "does not serve clients in US"),
+    ],
+)
+def test_a_mirror_that_may_not_serve_is_named_with_its_reason(
+    bad: RoutedMirror, asked: Request, reason: str
+) -> None:
+    router = router_of(bad, routed("good", "JP", 35.7, 139.7))
+    assert decide(asked, router).base_url.endswith("//good/t/")
+    assert reason_against(router, asked, "x") == reason
+    assert reason_against(router, asked, "good") == ""
+
+
+def test_a_mirror_without_the_file_is_not_chosen() -> None:
+    router = router_of(routed("x"), routed("good", "JP", 35.7, 139.7), held=[False, True])
+    assert decide(request(), router).base_url == "http://good/t/"
+    assert "does not hold this file" in reason_against(router, request(), "x")
+
+
+def test_a_private_mirror_serves_its_own_networks_first() -> None:
+    router = router_of(
+        routed("campus", "JP", 35.7, 139.7, networks=frozenset({0}), private=True), routed("de")
+    )
+    assert decide(request(1), router).base_url == "http://campus/t/"
+
+
+def test_an_ipv6_only_mirror_serves_ipv6_clients() -> None:
+    router = router_of(routed("six", has_ipv4=False))
+    assert decide(request(is_ipv6=True), router).answer is Answer.MIRROR
+    assert decide(request(is_ipv6=False), router).answer is Answer.UNAVAILABLE
+
+
+def test_https_is_never_answered_with_http() -> None:
+    tree = Tree("t", "/srv/t", fallback=("http://f/", "https://f/"), origin="http://o/")
+    router = router_of(routed("x", https=False), tree=tree)
+    assert decide(request(is_https=True), router).base_url == "https://f/"
+    plain_only = Tree("t", "/srv/t", fallback=("http://f/",), origin="http://o/")
+    router = router_of(routed("x", https=False), tree=plain_only)
+    assert decide(request(is_https=True), router).answer is Answer.UNAVAILABLE
+
+
+def test_http_clients_get_https_only_where_the_tree_allows_it() -> None:
+    upgrade = router_of(routed("x", http=False))
+    strict = router_of(routed("x", http=False), tree=Tree("t", "/srv/t", http_may_get_https=False))
+    assert decide(request(), upgrade).base_url == "https://x/t/"
+    assert decide(request(), strict).answer is Answer.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("tree", "answer", "base"),
+    [
+        (Tree("t", "r", fallback=("http://f/",), origin="http://o/"), Answer.FALLBACK, "http://f/"),
+        (Tree("t", "r", origin="http://o/"), Answer.ORIGIN, "http://o/"),
+        (Tree("t", "r"), Answer.UNAVAILABLE, ""),
+    ],
+)
+def test_last_resorts_come_in_their_order(tree: Tree, answer: Answer, base: str) -> None:
+    verdict = decide(request(), router_of(routed("x", why_out="is disabled"), tree=tree))
+    assert (verdict.answer, verdict.base_url) == (answer, base)
+
+
+def test_a_retry_goes_to_every_other_mirror_before_the_first_again() -> None:
+    router = router_of(routed("a"), routed("b", latitude=50.1), routed("far", "JP", 35.7, 139.7))
+    tried = [decide(request(), router, skip=skip).mirror for skip in range(4)]
+    assert sorted(tried[:3]) == [0, 1, 2]
+    assert tried[3] == tried[0]
+
+
+mirror_worlds = st.lists(
+    st.builds(
+        routed,
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["DE", "US", "JP"]),
+        st.floats(-80, 80),
+        st.floats(-180, 180),
+        why_out=st.sampled_from(["", "", "", "is disabled"]),
+        https=st.booleans(),
+        http=st.booleans(),
+        networks=st.frozensets(st.integers(0, 2)),
+        private=st.booleans(),
+        exclude=st.sampled_from([(), (), ("US",), ("DE", "JP")]),
+        has_ipv4=st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@given(
+    mirror_worlds,
+    st.lists(st.booleans(), min_size=12, max_size=12),
+    st.integers(0, 3),
+    st.booleans(),
+    st.booleans(),
+)
+def test_explain_and_decide_always_agree(
+    mirrors: list[RoutedMirror], held: list[bool], zone: int, is_https: bool, is_ipv6: bool
+) -> None:
+    router = router_of(*mirrors, held=held[: len(mirrors)])
+    asked = request(zone, is_https=is_https, is_ipv6=is_ipv6)
+    verdict = decide(asked, router)
+    eligible = {index for index in range(len(mirrors)) if not router.why_not(index, asked)}
+    assert set(verdict.row.mirrors) | set(verdict.row.others) == eligible
+    assert (verdict.answer is Answer.MIRROR) == bool(eligible)
+    if verdict.answer is Answer.MIRROR:
+        assert verdict.mirror in verdict.row.mirrors
+        assert verdict.base_url.startswith("https://" if is_https else "http")
+    costs_ms = [router.costs_of(zone, is_ipv6).total_ms[index] for index in sorted(eligible)]
+    if costs_ms:
+        assert verdict.row.costs_ms[0] == min(costs_ms)
