@@ -1,1 +1,5 @@
-"""The Django project that knows the mirrors, and the code that ties the rooms together."""
+"""The manager: a Django project with the registry, the probes' records and the jobs.
+
+Promises: importing this package costs nothing. Modules that touch the database may be imported
+only after `heliostat.manager.setup.setup_django` (Django loads its models then).
+"""

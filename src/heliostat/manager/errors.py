@@ -1,0 +1,45 @@
+"""Errors of the manager room."""
+
+from __future__ import annotations
+
+from heliostat.model.errors import HeliostatError, RefusedError
+
+
+class ManagerError(HeliostatError):
+    """Root of the manager's errors."""
+
+
+class DatabaseSettingError(ManagerError):
+    """`[manager] database` can't be understood."""
+
+
+class DatabaseUnavailableError(ManagerError):
+    """The database doesn't answer or can't be brought up to date."""
+
+
+class UnknownMirrorError(ManagerError):
+    """No mirror of that name is registered."""
+
+    def __init__(self, name: str, near: str | None = None) -> None:
+        remedy = (
+            f'did you mean "{near}"?' if near else "`heliostat mirror list` shows those there are"
+        )
+        super().__init__(f'no mirror is called "{name}"; {remedy}')
+
+
+class DeclaredDisabledError(ManagerError):
+    """The mirror's own file says `enabled = false`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'the file of mirror "{name}" says enabled = false; change it there and run'
+            " `heliostat mirrors apply PATH --doit`"
+        )
+
+
+class NothingToProbeError(ManagerError):
+    """There is no mirror, or no catalog, to probe with."""
+
+
+class TooManyRemovedError(ManagerError, RefusedError):
+    """A plan would remove more mirrors than the safety rule allows."""

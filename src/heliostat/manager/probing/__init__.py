@@ -1,0 +1,1 @@
+"""What probes saw: states, endpoints, scans, holdings; and the runs that find it out."""

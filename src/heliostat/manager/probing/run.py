@@ -1,0 +1,132 @@
+"""Runs probes over the registered mirrors and stores what they find, one mirror at a time.
+
+Import only after `setup_django`. Each result is stored as soon as it is there, so a run that is
+interrupted loses nothing of what it had found.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from heliostat.config.load import LoadedConfig
+from heliostat.manager.errors import UnknownMirrorError
+from heliostat.manager.probing import records
+from heliostat.manager.registry.mirrors import get_mirror, list_mirrors
+from heliostat.manager.setup import in_database
+from heliostat.model.catalog import CatalogTable
+from heliostat.model.mirror import Mirror
+from heliostat.probe.liveness import LivenessTarget, check_liveness, newest_samples, still_right
+from heliostat.probe.results import LivenessResult, Sample, ScanResult
+from heliostat.probe.scan import ScanTarget, scan_mirrors
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run over many mirrors. `changed`: something that routing goes by did, so publish."""
+
+    looked_at: int
+    failed: int
+    changed: bool
+
+
+async def run_liveness(
+    loaded: LoadedConfig,
+    names: Collection[str] | None = None,
+    *,
+    catalogs: Mapping[str, CatalogTable] | None = None,
+    on_result: Callable[[LivenessResult], None] | None = None,
+    clock: Callable[[], float] = time.time,
+    rng: random.Random | None = None,
+) -> RunSummary:
+    """Looks at every http(s) endpoint of the mirrors (of `names`, or of all) and stores it.
+
+    `catalogs` (tree → catalog) lets it ask for files that a mirror should hold; without one it
+    asks for those its last scan saw. Disabled mirrors are looked at, too: who enables one again
+    wants to know at once whether it works.
+    Raises: UnknownMirrorError: a name that isn't registered.
+    """
+    mirrors = await in_database(_chosen, names)
+    known = await in_database(records.samples)
+    targets = [_liveness_target(mirror, known, catalogs or {}) for mirror in mirrors]
+    failed, changed = 0, False
+
+    async def store(result: LivenessResult) -> None:
+        nonlocal failed, changed
+        failed += not result.alive
+        changed = await in_database(records.record_liveness, result) or changed
+        if on_result:
+            on_result(result)
+
+    await check_liveness(
+        targets, loaded.config.probe, store, clock=clock, rng=rng or random.Random()
+    )
+    return RunSummary(len(targets), failed, changed)
+
+
+async def run_scans(
+    loaded: LoadedConfig,
+    catalogs: Mapping[str, CatalogTable],
+    names: Collection[str] | None = None,
+    *,
+    on_result: Callable[[ScanResult], None] | None = None,
+    clock: Callable[[], float] = time.time,
+    rng: random.Random | None = None,
+) -> RunSummary:
+    """Scans what the mirrors (of `names`, or all) hold of each catalog and stores it.
+
+    A mirror is scanned for the trees it has an endpoint for and `catalogs` has a catalog of.
+    Raises: UnknownMirrorError: a name that isn't registered.
+    """
+    mirrors = await in_database(_chosen, names)
+    targets = scan_targets(loaded, catalogs, mirrors)
+    failed, changed = 0, False
+
+    async def store(result: ScanResult) -> None:
+        nonlocal failed, changed
+        failed += result.holding is None
+        changed = await in_database(records.record_scan, result) or changed
+        if on_result:
+            on_result(result)
+
+    await scan_mirrors(targets, loaded.config.probe, store, clock=clock, rng=rng or random.Random())
+    return RunSummary(len(targets), failed, changed)
+
+
+def scan_targets(
+    loaded: LoadedConfig, catalogs: Mapping[str, CatalogTable], mirrors: Collection[Mirror]
+) -> list[ScanTarget]:
+    """What `run_scans` would scan, in order: one target a mirror and tree."""
+    trees = {section.name: section.to_tree() for section in loaded.config.trees}
+    return [
+        ScanTarget(mirror, trees[name], catalogs[name])
+        for mirror in mirrors
+        for name in dict.fromkeys(endpoint.tree for endpoint in mirror.endpoints)
+        if name in trees and name in catalogs
+    ]
+
+
+def _chosen(names: Collection[str] | None) -> list[Mirror]:
+    if names is None:
+        return list_mirrors()
+    return [get_mirror(name) for name in dict.fromkeys(names)]
+
+
+def _liveness_target(
+    mirror: Mirror,
+    known: Mapping[tuple[str, str], tuple[Sample, ...]],
+    catalogs: Mapping[str, CatalogTable],
+) -> LivenessTarget:
+    held: dict[str, tuple[Sample, ...]] = {}
+    newest: dict[str, tuple[Sample, ...]] = {}
+    for tree in dict.fromkeys(endpoint.tree for endpoint in mirror.endpoints):
+        seen = known.get((mirror.name, tree), ())
+        catalog = catalogs.get(tree)
+        held[tree] = seen if catalog is None else still_right(seen, catalog)
+        newest[tree] = () if catalog is None else newest_samples(catalog)
+    return LivenessTarget(mirror, held, newest)
+
+
+__all__ = ["RunSummary", "UnknownMirrorError", "run_liveness", "run_scans", "scan_targets"]

@@ -1,0 +1,1 @@
+"""What people declare: mirrors, their endpoints, their files, plans of change, events."""
