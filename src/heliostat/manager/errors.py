@@ -43,3 +43,12 @@ class NothingToProbeError(ManagerError):
 
 class TooManyRemovedError(ManagerError, RefusedError):
     """A plan would remove more mirrors than the safety rule allows."""
+
+
+class PlanOutdatedError(ManagerError, RefusedError):
+    """The registry changed between making a plan and applying it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the registry changed while this plan was made; nothing was applied, run it again"
+        )

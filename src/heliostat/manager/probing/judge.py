@@ -36,12 +36,15 @@ class Verdict:
 
 
 def judge(
-    has_http: bool, checked: bool, endpoints: Sequence[EndpointStatus], scans: Sequence[ScanFact]
+    has_http: bool, endpoints: Sequence[EndpointStatus], scans: Sequence[ScanFact]
 ) -> Verdict:
-    """The state that follows from the newest facts of both kinds of probe."""
+    """The state that follows from the newest facts of both kinds of probe.
+
+    `endpoints` are those that liveness has looked at since they were declared.
+    """
     if not has_http:
         return Verdict(MirrorState.OUT, NO_HTTP)
-    if not checked:
+    if not endpoints:
         return Verdict(MirrorState.NEW, NOT_LOOKED_AT)
     if not any(status.alive for status in endpoints):
         reasons = dict.fromkeys(status.reason for status in endpoints if status.reason)

@@ -199,6 +199,15 @@ def record_status(status: MirrorStatus, *, evidence: dict[str, object] | None = 
         return _enter(mirror, row, Verdict(status.state, status.reason), at, evidence or {})
 
 
+def rejudge(name: str, at: datetime) -> bool:
+    """Judges a mirror anew whose endpoints were declared anew. Returns: did its state change."""
+    with transaction.atomic():
+        mirror = _locked(name)
+        if mirror is None or not rows.Status.objects.filter(mirror=mirror).exists():
+            return False
+        return _rejudge(mirror, _status_row(mirror, at), at)
+
+
 def _locked(name: str) -> Mirror | None:
     return Mirror.objects.select_for_update().filter(name=name).first()
 
@@ -234,7 +243,7 @@ def _rejudge(mirror: Mirror, status: rows.Status, at: datetime) -> bool:
         if s.tree in trees
     ]
     seen = _seen(endpoint.pk for endpoint in endpoints)
-    verdict = judge(bool(endpoints), status.checked_at is not None, seen, facts)
+    verdict = judge(bool(endpoints), seen, facts)
     evidence: dict[str, object] = {
         "endpoints": {s.endpoint.url: s.reason or "alive" for s in seen},
         "scans": {f.tree: f.reason or f"holds {f.held} files" for f in facts},

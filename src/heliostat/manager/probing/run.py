@@ -61,7 +61,7 @@ async def run_liveness(
             on_result(result)
 
     await check_liveness(
-        targets, loaded.config.probe, store, clock=clock, rng=rng or random.Random()
+        targets, loaded.config.probe, store, clock=clock, rng=rng or random.SystemRandom()
     )
     return RunSummary(len(targets), failed, changed)
 
@@ -91,7 +91,9 @@ async def run_scans(
         if on_result:
             on_result(result)
 
-    await scan_mirrors(targets, loaded.config.probe, store, clock=clock, rng=rng or random.Random())
+    await scan_mirrors(
+        targets, loaded.config.probe, store, clock=clock, rng=rng or random.SystemRandom()
+    )
     return RunSummary(len(targets), failed, changed)
 
 

@@ -18,6 +18,8 @@ from heliostat.manager.registry.declaration import Budget, Declaration
 from heliostat.model.mirror import Endpoint, Mirror, MirrorKind, Scheme
 from heliostat.model.place import Place
 
+SCHEME_ORDER = list(Scheme)
+
 
 def list_mirrors() -> list[Mirror]:
     """All mirrors by name, as routing should see them.
@@ -133,7 +135,9 @@ def _mirror(
         has_ipv4=has_ipv4,
         has_ipv6=has_ipv6,
         endpoints=tuple(
-            Endpoint(endpoint.tree, Scheme(endpoint.scheme), endpoint.url)
-            for endpoint in row.endpoints.all()
+            sorted(
+                (Endpoint(e.tree, Scheme(e.scheme), e.url) for e in row.endpoints.all()),
+                key=lambda e: (e.tree, SCHEME_ORDER.index(e.scheme)),
+            )
         ),
     )

@@ -1,0 +1,109 @@
+"""`heliostat mirrors`: the registry from declarative files, as a plan unless `--doit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from heliostat.cli.context import Settings, json_option
+
+if TYPE_CHECKING:
+    from heliostat.manager.registry.plan import Plan
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+FilesArgument = Annotated[
+    Path, typer.Argument(help="a folder of mirror files (*.toml), or one of them", metavar="PATH")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="remove many mirrors, or all, at once")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=json_option, help="JSON instead of text")
+]
+
+
+@app.command()
+def plan(
+    ctx: typer.Context, path: FilesArgument, force: ForceOption = False, json: JsonOption = False
+) -> None:
+    """Show what the mirror files would change; changes nothing."""
+    settings = Settings.of(ctx)
+    made = _make(settings, path)
+    _show(settings, made, applied=False)
+    _check(made, force)
+    if not made.is_empty and not settings.json:
+        settings.err.print(
+            f"nothing was changed; `heliostat mirrors apply {escape(str(path))} --doit` does it"
+        )
+
+
+@app.command()
+def apply(
+    ctx: typer.Context,
+    path: FilesArgument,
+    doit: Annotated[bool, typer.Option("--doit", help="really change the registry")] = False,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make the registry what the mirror files say; shows the plan, and applies it with --doit."""
+    settings = Settings.of(ctx)
+    made = _make(settings, path)
+    if not doit:
+        _show(settings, made, applied=False)
+        _check(made, force)
+        if not made.is_empty and not settings.json:
+            settings.err.print("nothing was changed; say --doit to apply this")
+        return
+    from heliostat.manager.registry.apply import apply_plan
+
+    if not settings.json:
+        _show(settings, made, applied=False)
+    apply_plan(made, force=force)
+    if settings.json:
+        _show(settings, made, applied=True)
+    elif not made.is_empty:
+        settings.out.print("applied")
+
+
+def _make(settings: Settings, path: Path) -> Plan:
+    from heliostat.manager.registry.mirror_file import read_mirror_files
+    from heliostat.manager.registry.plan import make_plan
+    from heliostat.manager.setup import setup_django
+
+    loaded = settings.load()
+    wanted = read_mirror_files(path, [tree.name for tree in loaded.config.trees])
+    setup_django(loaded)
+    from heliostat.manager.registry.mirrors import declarations
+
+    return make_plan(declarations(), wanted, partial=path.is_file())
+
+
+def _check(made: Plan, force: bool) -> None:
+    from heliostat.manager.registry.plan import check_plan
+
+    if not force:
+        check_plan(made)
+
+
+def _show(settings: Settings, made: Plan, *, applied: bool) -> None:
+    if settings.json:
+        settings.print_json({**made.to_json(), "applied": applied})
+        return
+    out = settings.out
+    for name in made.added:
+        out.print(f"[green]+ {escape(name)}[/]")
+        for key, value in made.to_json()["added"][name].items():
+            out.print(f"    {escape(key)}: {escape(value)}")
+    for change in made.changed:
+        out.print(f"[yellow]~ {escape(change.name)}[/]")
+        for field in change.fields:
+            old, new = field.old or "(unset)", field.new or "(unset)"
+            out.print(f"    {escape(field.key)}: {escape(old)} → {escape(new)}")
+    for name in made.removed:
+        out.print(f"[red]- {escape(name)}[/]")
+    if made.is_empty:
+        out.print(f"nothing to change, {made.unchanged} mirrors are as declared")
+    else:
+        out.print(made.summary)

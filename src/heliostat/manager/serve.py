@@ -1,0 +1,84 @@
+"""`heliostat serve`: the manager's jobs in this process and one edge in a process of its own.
+
+The edge is a child, so that a scan never takes time from a redirect; it is started again when it
+ends by itself, and ended with this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from heliostat.config.load import LoadedConfig
+from heliostat.manager.jobs import Jobs
+from heliostat.manager.setup import setup_django
+
+log = structlog.get_logger()
+
+RESTART_S: Final = 1.0
+STOP_S: Final = 8.0
+"""The edge gets this long to finish what it answers."""
+
+
+def serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: bool) -> int:
+    """Runs until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        HeliostatError: the database, or the edge's port at the start.
+    """
+    setup_django(loaded)
+    return asyncio.run(_serve(loaded, with_edge=with_edge, debug=debug, quiet=quiet))
+
+
+async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: bool) -> int:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    tasks = [asyncio.create_task(stopped.wait()), asyncio.create_task(Jobs(loaded).run())]
+    if with_edge:
+        flags = ["--debug"] * debug + ["--quiet"] * quiet
+        tasks.append(asyncio.create_task(_keep_edge(loaded.path, flags)))
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    codes = [task.result() for task in done]
+    return next((code for code in codes if isinstance(code, int) and code is not True), 0)
+
+
+async def _keep_edge(config: Path, flags: list[str]) -> int:
+    """Keeps an edge running; gives up with its exit code only when it can't even start."""
+    has_run = False
+    while True:
+        edge = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "heliostat", "--config", str(config), *flags, "edge"
+        )
+        try:
+            started = asyncio.get_running_loop().time()
+            code = await edge.wait()
+            has_run = has_run or asyncio.get_running_loop().time() - started > RESTART_S * 5
+            if not has_run:
+                return code or 1
+            log.error("the edge ended and is started again", exit_code=code)
+            await asyncio.sleep(RESTART_S)
+        finally:
+            if edge.returncode is None:
+                await _stop(edge)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_S)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
