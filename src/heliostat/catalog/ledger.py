@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from heliostat.catalog.database import meta_value
 from heliostat.catalog.digest import FileDigests
 from heliostat.catalog.errors import CatalogError
 from heliostat.catalog.problems import ProblemKind, Problems, shown
-from heliostat.catalog.store import meta_value
 from heliostat.catalog.walk import FoundAlias, FoundFile
 
 INSERT_ROWS = 2_000

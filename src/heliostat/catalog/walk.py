@@ -67,7 +67,7 @@ class _Folder:
 
     @property
     def is_aliased(self) -> bool:
-        """Whether this is another name of a folder; its entries' faults are told at the real one."""
+        """Whether this is another name of a folder; its entries' faults are told there."""
         return self.shown != self.real
 
 
