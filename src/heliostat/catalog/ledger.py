@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from heliostat.catalog.database import meta_value
+from heliostat.catalog.store import meta_value
 from heliostat.catalog.digest import FileDigests
 from heliostat.catalog.errors import CatalogError
 from heliostat.catalog.problems import ProblemKind, Problems, shown

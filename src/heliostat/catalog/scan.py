@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from heliostat.catalog.database import catalog_path, connect, scan_lock
+from heliostat.catalog.store import catalog_path, connect, scan_lock
 from heliostat.catalog.errors import (
     CatalogError,
     EmptyTreeError,

@@ -1,206 +1,174 @@
-"""Reads a catalog: the whole table as columns, and the pieces of its files.
+"""The SQLite file behind one tree's catalog: its form, opening it, and one scan at a time.
 
-Promises: everything one open `Catalog` says is of one version, whatever scans do meanwhile.
+    file      what others read: one row a path. Ids are AUTOINCREMENT: never given twice.
+    content   pieces and further digests, for the files that have them (content_id 0: none).
+    pending   digests of files that a scan has read but not yet published; a scan that was
+              interrupted finds them again. They count while size, time and inode still agree.
+    meta      schema, tree, version, scanned_at_s.
+
+WAL: readers keep the catalog of before while a scan writes.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import numpy as np
+from heliostat.catalog.errors import (
+    CatalogDamagedError,
+    CatalogError,
+    ScanBusyError,
+    clear_errors,
+)
 
-from heliostat.catalog.database import catalog_path, connect, meta_value
-from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
-from heliostat.model.catalog import SHA256_BYTES, CatalogTable
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 10.0
+CACHE_KIB = 65_536
 
-FETCH_ROWS = 50_000
+SCHEMA = """
+CREATE TABLE file (
+  file_id    INTEGER PRIMARY KEY AUTOINCREMENT,
+  path       BLOB NOT NULL UNIQUE,
+  size_bytes INTEGER NOT NULL,
+  mtime_ns   INTEGER NOT NULL,
+  inode      INTEGER NOT NULL,
+  sha256     BLOB NOT NULL,
+  content_id INTEGER NOT NULL,
+  alias_of   INTEGER NOT NULL
+);
+CREATE TABLE content (
+  content_id INTEGER PRIMARY KEY,
+  sha1       BLOB,
+  md5        BLOB,
+  sha512     BLOB,
+  pieces     BLOB NOT NULL
+);
+CREATE TABLE pending (
+  path       BLOB PRIMARY KEY,
+  size_bytes INTEGER NOT NULL,
+  mtime_ns   INTEGER NOT NULL,
+  inode      INTEGER NOT NULL,
+  sha256     BLOB NOT NULL,
+  content_id INTEGER NOT NULL
+);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL);
+"""
+
+_TREE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogSummary:
-    """What a list of trees shows. `version` is 0 as long as no scan was finished."""
+def catalog_path(data_dir: Path, tree_name: str) -> Path:
+    """Where the catalog of a tree is kept.
 
-    version: int
-    scanned_at_s: int
-    files: int
-    size_bytes: int
-    """Of the files themselves; aliases count as files, but not their bytes."""
+    Raises:
+        CatalogError: `tree_name` can't be a file's name.
+    """
+    if not _TREE_NAME.fullmatch(tree_name):
+        raise CatalogError(
+            f'"{tree_name}" can\'t name a tree: letters, digits, ".", "_" and "-", at most 63'
+        )
+    return data_dir / "catalog" / f"{tree_name}.sqlite"
 
 
-class Catalog:
-    """One version of one tree's catalog; close it soon, as it keeps old data alive."""
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """A connection to an existing catalog (`write=False`), or to one that is made if missing.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
+    Autocommit: transactions are begun and ended by SQL, so that the code shows where.
 
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Opens the catalog at `path` for reading.
-
-        Raises:
-            CatalogError: it isn't there, or can't be read.
-        """
-        connection = connect(path, write=False)
-        catalog = cls(path, connection)
+    Raises:
+        CatalogError: it can't be opened, is damaged, or is of another schema.
+    """
+    with clear_errors(path):
+        if write and not path.exists():
+            _create(path)
+        connection = _open(path, "rw")  # a reader of a WAL file writes its shared-memory index
         try:
-            with clear_errors(path):
-                connection.execute("BEGIN")
-                catalog.version  # noqa: B018  the first read decides which version we see
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            if write:
+                connection.execute("PRAGMA synchronous = FULL")
+            else:
+                connection.execute("PRAGMA query_only = 1")
+            _check_schema(connection, path)
         except BaseException:
             connection.close()
             raise
-        return catalog
+    return connection
 
-    def close(self) -> None:
-        self._connection.close()
 
-    def __enter__(self) -> Self:
-        return self
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
-    @property
-    def version(self) -> int:
-        """Grows with every scan that changed anything; 0 when none was finished."""
-        return meta_value(self._connection, "version")
+def _create(path: Path) -> None:
+    """Makes an empty catalog under another name, so that no reader meets a half-made one."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    connection = _open(fresh, "rwc")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN; {SCHEMA}")
+        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (SCHEMA_VERSION,))
+        connection.execute("COMMIT")
+        connection.close()
+        fresh.rename(path)
+    except BaseException:
+        connection.close()
+        fresh.unlink(missing_ok=True)
+        raise
 
-    def summary(self) -> CatalogSummary:
-        with clear_errors(self.path):
-            files, size = self._connection.execute(
-                "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE alias_of = 0), 0)"
-                " FROM file"
-            ).fetchone()
-            scanned = meta_value(self._connection, "scanned_at_s")
-            return CatalogSummary(self.version, scanned, files, size)
 
-    def table(self, tree_name: str) -> CatalogTable:
-        """Every file, as columns sorted by path.
-
-        Raises:
-            CatalogError: the catalog can't be read.
-        """
-        with clear_errors(self.path):
-            return self._table(tree_name)
-
-    def _table(self, tree_name: str) -> CatalogTable:
-        count = int(self._connection.execute("SELECT count(*) FROM file").fetchone()[0])
-        numbers = np.empty((count, 4), dtype=np.int64)
-        paths: list[bytes] = []
-        digests: list[bytes] = []
-        cursor = self._connection.execute(
-            "SELECT path, sha256, file_id, size_bytes, mtime_ns, alias_of FROM file ORDER BY path"
-        )
-        row = 0
-        while batch := cursor.fetchmany(FETCH_ROWS):
-            path_column, digest_column, *number_columns = zip(*batch, strict=True)
-            paths.extend(path_column)
-            digests.append(b"".join(digest_column))
-            for column, values in enumerate(number_columns):
-                numbers[row : row + len(batch), column] = values
-            row += len(batch)
-        sha256 = np.frombuffer(b"".join(digests), dtype=np.uint8)
-        if sha256.size != count * SHA256_BYTES:
-            raise CatalogDamagedError(self.path, "has digests of a wrong length")
-        return CatalogTable(
-            tree=tree_name,
-            version=self.version,
-            scanned_at_s=meta_value(self._connection, "scanned_at_s"),
-            paths=paths,
-            file_ids=numbers[:, 0].astype(np.uint32),
-            sizes_bytes=numbers[:, 1].astype(np.uint64),
-            mtimes_s=numbers[:, 2] // 1_000_000_000,
-            sha256=sha256.reshape(count, SHA256_BYTES),
-            has_sha256=np.ones(count, dtype=np.bool_),
-            alias_of=numbers[:, 3].astype(np.uint32),
-        )
-
-    def pieces(self, file_id: int) -> bytes:
-        """The sha256 of each piece of PIECE_BYTES, joined (32 bytes each); empty for no bytes.
-
-        Raises:
-            UnknownFileError: there is no such file.
-        """
-        with clear_errors(self.path):
-            row = self._connection.execute(
-                "SELECT size_bytes, sha256, pieces FROM file LEFT JOIN content USING (content_id)"
-                " WHERE file_id = ?",
-                (file_id,),
-            ).fetchone()
-        if row is None:
-            raise self._unknown(file_id)
-        return _pieces(*row)
-
-    def iter_pieces(self) -> Iterator[tuple[int, bytes]]:
-        """(file_id, pieces as above) of every file that is no alias, by id."""
-        with clear_errors(self.path):
-            for file_id, *row in self._connection.execute(
-                "SELECT file_id, size_bytes, sha256, pieces FROM file"
-                " LEFT JOIN content USING (content_id) WHERE alias_of = 0 ORDER BY file_id"
-            ):
-                yield file_id, _pieces(*row)
-
-    def digests(self, file_id: int) -> dict[str, bytes]:
-        """Every digest of a file by name: sha256, and sha1, md5, sha512 where the tree asks.
-
-        Raises:
-            UnknownFileError: there is no such file.
-        """
-        with clear_errors(self.path):
-            row = self._connection.execute(
-                "SELECT file.sha256, sha1, md5, sha512 FROM file"
-                " LEFT JOIN content USING (content_id) WHERE file_id = ?",
-                (file_id,),
-            ).fetchone()
-        if row is None:
-            raise self._unknown(file_id)
-        names = ("sha256", "sha1", "md5", "sha512")
-        return {name: value for name, value in zip(names, row, strict=True) if value is not None}
-
-    def _unknown(self, file_id: int) -> UnknownFileError:
-        return UnknownFileError(
-            f"{self.path}: has no file {file_id}; was it deleted by a scan since?"
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        schema = meta_value(connection, "schema")
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        raise CatalogDamagedError(path, "is no catalog") from None
+    if schema != SCHEMA_VERSION:
+        raise CatalogDamagedError(
+            path, f"has schema {schema}, and this release reads {SCHEMA_VERSION}"
         )
 
 
-def _pieces(size_bytes: int, sha256: bytes, pieces: bytes | None) -> bytes:
-    if not size_bytes:
-        return b""
-    return pieces or sha256  # one piece: its digest is the file's
+def meta_value(connection: sqlite3.Connection, key: str, default: int = 0) -> int:
+    """A number from `meta`."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return int(row[0]) if row else default
 
 
-def load_table(data_dir: Path, tree_name: str) -> CatalogTable | None:
-    """The catalog of a tree; None when no scan of it was ever finished.
+@contextmanager
+def scan_lock(path: Path, tree_name: str) -> Iterator[None]:
+    """Held by the one scan of a tree; the kernel frees it when the process ends, however it does.
 
     Raises:
-        CatalogError: it is there and can't be read.
+        ScanBusyError: another scan holds it.
+        CatalogError: the folder can't be written to.
     """
-    path = catalog_path(data_dir, tree_name)
-    if not path.exists():
-        return None
-    with Catalog.open(path) as catalog:
-        return catalog.table(tree_name) if catalog.version else None
-
-
-def load_summary(data_dir: Path, tree_name: str) -> CatalogSummary | None:
-    """What a list shows of a tree; None when no scan of it was ever finished.
-
-    Raises:
-        CatalogError: its catalog is there and can't be read.
-    """
-    path = catalog_path(data_dir, tree_name)
-    if not path.exists():
-        return None
-    with Catalog.open(path) as catalog:
-        return catalog.summary() if catalog.version else None
+    with clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+            raise ScanBusyError(
+                f'tree "{tree_name}": another scan of it is running (process {holder or "?"});'
+                " wait until it has ended"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,206 @@
+"""Reads a catalog: the whole table as columns, and the pieces of its files.
+
+Promises: everything one open `Catalog` says is of one version, whatever scans do meanwhile.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from heliostat.catalog.store import catalog_path, connect, meta_value
+from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
+from heliostat.model.catalog import SHA256_BYTES, CatalogTable
+
+FETCH_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSummary:
+    """What a list of trees shows. `version` is 0 as long as no scan was finished."""
+
+    version: int
+    scanned_at_s: int
+    files: int
+    size_bytes: int
+    """Of the files themselves; aliases count as files, but not their bytes."""
+
+
+class Catalog:
+    """One version of one tree's catalog; close it soon, as it keeps old data alive."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens the catalog at `path` for reading.
+
+        Raises:
+            CatalogError: it isn't there, or can't be read.
+        """
+        connection = connect(path, write=False)
+        catalog = cls(path, connection)
+        try:
+            with clear_errors(path):
+                connection.execute("BEGIN")
+                catalog.version  # noqa: B018  the first read decides which version we see
+        except BaseException:
+            connection.close()
+            raise
+        return catalog
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def version(self) -> int:
+        """Grows with every scan that changed anything; 0 when none was finished."""
+        return meta_value(self._connection, "version")
+
+    def summary(self) -> CatalogSummary:
+        with clear_errors(self.path):
+            files, size = self._connection.execute(
+                "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE alias_of = 0), 0)"
+                " FROM file"
+            ).fetchone()
+            scanned = meta_value(self._connection, "scanned_at_s")
+            return CatalogSummary(self.version, scanned, files, size)
+
+    def table(self, tree_name: str) -> CatalogTable:
+        """Every file, as columns sorted by path.
+
+        Raises:
+            CatalogError: the catalog can't be read.
+        """
+        with clear_errors(self.path):
+            return self._table(tree_name)
+
+    def _table(self, tree_name: str) -> CatalogTable:
+        count = int(self._connection.execute("SELECT count(*) FROM file").fetchone()[0])
+        numbers = np.empty((count, 4), dtype=np.int64)
+        paths: list[bytes] = []
+        digests: list[bytes] = []
+        cursor = self._connection.execute(
+            "SELECT path, sha256, file_id, size_bytes, mtime_ns, alias_of FROM file ORDER BY path"
+        )
+        row = 0
+        while batch := cursor.fetchmany(FETCH_ROWS):
+            path_column, digest_column, *number_columns = zip(*batch, strict=True)
+            paths.extend(path_column)
+            digests.append(b"".join(digest_column))
+            for column, values in enumerate(number_columns):
+                numbers[row : row + len(batch), column] = values
+            row += len(batch)
+        sha256 = np.frombuffer(b"".join(digests), dtype=np.uint8)
+        if sha256.size != count * SHA256_BYTES:
+            raise CatalogDamagedError(self.path, "has digests of a wrong length")
+        return CatalogTable(
+            tree=tree_name,
+            version=self.version,
+            scanned_at_s=meta_value(self._connection, "scanned_at_s"),
+            paths=paths,
+            file_ids=numbers[:, 0].astype(np.uint32),
+            sizes_bytes=numbers[:, 1].astype(np.uint64),
+            mtimes_s=numbers[:, 2] // 1_000_000_000,
+            sha256=sha256.reshape(count, SHA256_BYTES),
+            has_sha256=np.ones(count, dtype=np.bool_),
+            alias_of=numbers[:, 3].astype(np.uint32),
+        )
+
+    def pieces(self, file_id: int) -> bytes:
+        """The sha256 of each piece of PIECE_BYTES, joined (32 bytes each); empty for no bytes.
+
+        Raises:
+            UnknownFileError: there is no such file.
+        """
+        with clear_errors(self.path):
+            row = self._connection.execute(
+                "SELECT size_bytes, sha256, pieces FROM file LEFT JOIN content USING (content_id)"
+                " WHERE file_id = ?",
+                (file_id,),
+            ).fetchone()
+        if row is None:
+            raise self._unknown(file_id)
+        return _pieces(*row)
+
+    def iter_pieces(self) -> Iterator[tuple[int, bytes]]:
+        """(file_id, pieces as above) of every file that is no alias, by id."""
+        with clear_errors(self.path):
+            for file_id, *row in self._connection.execute(
+                "SELECT file_id, size_bytes, sha256, pieces FROM file"
+                " LEFT JOIN content USING (content_id) WHERE alias_of = 0 ORDER BY file_id"
+            ):
+                yield file_id, _pieces(*row)
+
+    def digests(self, file_id: int) -> dict[str, bytes]:
+        """Every digest of a file by name: sha256, and sha1, md5, sha512 where the tree asks.
+
+        Raises:
+            UnknownFileError: there is no such file.
+        """
+        with clear_errors(self.path):
+            row = self._connection.execute(
+                "SELECT file.sha256, sha1, md5, sha512 FROM file"
+                " LEFT JOIN content USING (content_id) WHERE file_id = ?",
+                (file_id,),
+            ).fetchone()
+        if row is None:
+            raise self._unknown(file_id)
+        names = ("sha256", "sha1", "md5", "sha512")
+        return {name: value for name, value in zip(names, row, strict=True) if value is not None}
+
+    def _unknown(self, file_id: int) -> UnknownFileError:
+        return UnknownFileError(
+            f"{self.path}: has no file {file_id}; was it deleted by a scan since?"
+        )
+
+
+def _pieces(size_bytes: int, sha256: bytes, pieces: bytes | None) -> bytes:
+    if not size_bytes:
+        return b""
+    return pieces or sha256  # one piece: its digest is the file's
+
+
+def load_table(data_dir: Path, tree_name: str) -> CatalogTable | None:
+    """The catalog of a tree; None when no scan of it was ever finished.
+
+    Raises:
+        CatalogError: it is there and can't be read.
+    """
+    path = catalog_path(data_dir, tree_name)
+    if not path.exists():
+        return None
+    with Catalog.open(path) as catalog:
+        return catalog.table(tree_name) if catalog.version else None
+
+
+def load_summary(data_dir: Path, tree_name: str) -> CatalogSummary | None:
+    """What a list shows of a tree; None when no scan of it was ever finished.
+
+    Raises:
+        CatalogError: its catalog is there and can't be read.
+    """
+    path = catalog_path(data_dir, tree_name)
+    if not path.exists():
+        return None
+    with Catalog.open(path) as catalog:
+        return catalog.summary() if catalog.version else None
