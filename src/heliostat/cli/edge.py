@@ -11,6 +11,7 @@ def edge(ctx: typer.Context) -> None:
     """Serves redirects from the last published state; needs no manager to be running."""
     from heliostat.cli.logs import setup_logs
     from heliostat.edge.server import run_edge
+    from heliostat.state.store import HELD_FOLDER, PUBLISHED_FOLDER
 
     settings = Settings.of(ctx)
     loaded = settings.load()
@@ -19,6 +20,6 @@ def edge(ctx: typer.Context) -> None:
     run_edge(
         section.listen,
         section.trusted_proxies,
-        source=loaded.data_dir / "state",
-        held=loaded.data_dir / "edge",
+        source=loaded.data_dir / PUBLISHED_FOLDER,
+        held=loaded.data_dir / HELD_FOLDER,
     )

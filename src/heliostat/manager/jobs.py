@@ -11,21 +11,19 @@ Import only after `setup_django`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
-from heliostat.catalog.scan import scan
-from heliostat.catalog.store import load_table
 from heliostat.config.load import LoadedConfig
-from heliostat.manager.probing.records import forget_files
-from heliostat.manager.probing.runs import run_liveness, run_scans
+from heliostat.manager.probing.run import run_liveness, run_scans
 from heliostat.manager.publish import Publisher
 from heliostat.manager.setup import in_database
-from heliostat.model.catalog import CatalogTable
+from heliostat.manager.trees import load_catalogs, scan_tree
 from heliostat.model.errors import HeliostatError
 from heliostat.state.errors import StateError
 
@@ -48,20 +46,19 @@ class Jobs:
         self._scan_wanted = asyncio.Event()
 
     async def run(self) -> None:
-        """Runs every job on its schedule."""
-        probe = self._loaded.config.probe
+        """Runs every job on its schedule, each at once for the first time (trees before all)."""
+        probe, trees_s = self._loaded.config.probe, self._loaded.config.manager.tree_scan_s
         await self._guarded("trees", self._look_at_trees)
-        await self._guarded("scans", self._scan_mirrors)
-        await self._guarded("liveness", self._look_at_mirrors)
+        self._scan_wanted.set()
         self._publish_wanted.set()
-        tree_scan_s = self._loaded.config.manager.tree_scan_s
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publish_when_wanted())
-            group.create_task(self._every(tree_scan_s, "trees", self._look_at_trees))
-            group.create_task(self._every(probe.liveness_s, "liveness", self._look_at_mirrors))
+            group.create_task(self._every(trees_s, "trees", self._look_at_trees))
             group.create_task(
                 self._every(probe.scan_s, "scans", self._scan_mirrors, self._scan_wanted)
             )
+            await self._guarded("liveness", self._look_at_mirrors)
+            group.create_task(self._every(probe.liveness_s, "liveness", self._look_at_mirrors))
 
     async def _every(
         self,
@@ -71,16 +68,12 @@ class Jobs:
         wanted: asyncio.Event | None = None,
     ) -> None:
         """Runs `job` each `period_s`, sooner when `wanted` is set."""
+        wanted = wanted or asyncio.Event()
         while True:
             pause_s = period_s * (1 - JITTER_SHARE * random.random())  # noqa: S311  not a secret
-            if wanted is None:
-                await asyncio.sleep(pause_s)
-            else:
-                try:
-                    await asyncio.wait_for(wanted.wait(), pause_s)
-                except TimeoutError:
-                    pass
-                wanted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wanted.wait(), pause_s)
+            wanted.clear()
             await self._guarded(name, job)
 
     async def _guarded(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
@@ -94,11 +87,10 @@ class Jobs:
 
     async def _look_at_trees(self) -> None:
         for section in self._loaded.config.trees:
-            report = await asyncio.to_thread(scan, section.to_tree(), self._loaded.data_dir)
+            report = await in_database(scan_tree, self._loaded, section.to_tree())
             for problem in report.problems:
                 log.warning("tree", tree=section.name, problem=str(problem))
-            if report.changed_anything:
-                await in_database(forget_files, section.name, report.changed_ids)
+            if report.is_changed:
                 log.info(
                     "tree changed",
                     tree=section.name,
@@ -110,19 +102,12 @@ class Jobs:
                 self._scan_wanted.set()
 
     async def _look_at_mirrors(self) -> None:
-        summary = await run_liveness(self._loaded, await asyncio.to_thread(self._catalogs))
-        if summary.changed:
-            self._publish_wanted.set()
+        catalogs = await asyncio.to_thread(load_catalogs, self._loaded)
+        await run_liveness(self._loaded, catalogs=catalogs, on_change=self._publish_wanted.set)
 
     async def _scan_mirrors(self) -> None:
-        summary = await run_scans(self._loaded, await asyncio.to_thread(self._catalogs))
-        if summary.changed:
-            self._publish_wanted.set()
-
-    def _catalogs(self) -> Mapping[str, CatalogTable]:
-        names = [section.name for section in self._loaded.config.trees]
-        tables = {name: load_table(self._loaded.data_dir, name) for name in names}
-        return {name: table for name, table in tables.items() if table is not None}
+        catalogs = await asyncio.to_thread(load_catalogs, self._loaded)
+        await run_scans(self._loaded, catalogs, on_change=self._publish_wanted.set)
 
     async def _publish_when_wanted(self) -> None:
         while True:

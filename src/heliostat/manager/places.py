@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from heliostat.geo.continents import continent_of
+from heliostat.geo.countries import continent_of
 from heliostat.geo.table import PlaceTable
 from heliostat.model.mirror import Mirror
 from heliostat.model.place import Place

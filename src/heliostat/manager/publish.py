@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from heliostat.catalog.store import load_table
 from heliostat.config.load import LoadedConfig
 from heliostat.geo.sources import load_places, notices
 from heliostat.geo.table import PlaceTable
@@ -18,13 +17,11 @@ from heliostat.geo.zones import ZoneTable, build_zones
 from heliostat.manager.places import PlaceFiller
 from heliostat.manager.probing.records import holdings, statuses
 from heliostat.manager.registry.mirrors import list_mirrors
+from heliostat.manager.trees import load_catalogs
 from heliostat.model.mirror import Mirror
 from heliostat.state.compile import Knowledge, compile_state
 from heliostat.state.manifest import Manifest
-from heliostat.state.store import StateStore
-
-STATE_FOLDER = "state"
-"""In data_dir: what is published, for edges to take."""
+from heliostat.state.store import PUBLISHED_FOLDER, StateStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Publisher:
         self._filler: PlaceFiller | None = None
         self._zones: ZoneTable | None = None
         self._zones_key: tuple[frozenset[int], tuple[str, ...]] | None = None
-        self.store = StateStore(loaded.data_dir / STATE_FOLDER)
+        self.store = StateStore(loaded.data_dir / PUBLISHED_FOLDER)
 
     def publish(self, now: datetime, *, force: bool = False) -> Published:
         """Compiles what is known now and makes it the current state, if anything changed.
@@ -60,8 +57,6 @@ class Publisher:
     def gather(self) -> Knowledge:
         """All that the next state is made of."""
         trees = [section.to_tree() for section in self._loaded.config.trees]
-        tables = {tree.name: load_table(self._loaded.data_dir, tree.name) for tree in trees}
-        catalogs = {name: table for name, table in tables.items() if table is not None}
         if self._places is None:
             self._places = load_places(self._loaded)
             self._filler = PlaceFiller(self._places)
@@ -70,7 +65,7 @@ class Publisher:
         zones, networks = self._zones_for(self._places, mirrors)
         return Knowledge(
             trees=trees,
-            catalogs=catalogs,
+            catalogs=load_catalogs(self._loaded),
             mirrors=mirrors,
             statuses=statuses(),
             holdings={tree.name: holdings(tree.name) for tree in trees},

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from heliostat.config.load import LoadedConfig
+from heliostat.manager.children import die_with_parent
 from heliostat.manager.jobs import Jobs
 from heliostat.manager.setup import setup_django
 
@@ -41,7 +42,16 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    tasks = [asyncio.create_task(stopped.wait()), asyncio.create_task(Jobs(loaded).run())]
+
+    async def until_stopped() -> int:
+        await stopped.wait()
+        return 0
+
+    async def jobs() -> int:
+        await Jobs(loaded).run()
+        return 1
+
+    tasks = [asyncio.create_task(until_stopped()), asyncio.create_task(jobs())]
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
         tasks.append(asyncio.create_task(_keep_edge(loaded.path, flags)))
@@ -49,8 +59,7 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
-    codes = [task.result() for task in done]
-    return next((code for code in codes if isinstance(code, int) and code is not True), 0)
+    return max(task.result() for task in done)
 
 
 async def _keep_edge(config: Path, flags: list[str]) -> int:
@@ -58,7 +67,10 @@ async def _keep_edge(config: Path, flags: list[str]) -> int:
     has_run = False
     while True:
         edge = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "heliostat", "--config", str(config), *flags, "edge"
+            sys.executable,
+            *("-m", "heliostat", "--config", str(config), *flags, "edge"),
+            preexec_fn=die_with_parent(signal.SIGTERM),
+            start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
         )
         try:
             started = asyncio.get_running_loop().time()

@@ -147,11 +147,13 @@ class Router:
             return "does not hold this file as it is in the catalog"
         if not self.endpoint(mirror, request.tree, request.is_https):
             return f"has no {'https' if request.is_https else 'http'} endpoint that works"
-        return self._why_not_zone(mirror, request.zone, request.is_ipv6)
+        place, networks = self.world.zone_place(request.zone)
+        return self._why_not_there(mirror, place, networks, request.is_ipv6)
 
-    def _why_not_zone(self, mirror: int, zone: int, is_ipv6: bool) -> str:
+    def _why_not_there(
+        self, mirror: int, place: Place, networks: frozenset[int], is_ipv6: bool
+    ) -> str:
         routed = self.world.mirrors[mirror]
-        place, networks = self.world.zone_place(zone)
         if not is_ipv6 and not routed.mirror.has_ipv4:
             return "is reached over IPv6 only"
         if routed.mirror.private and not routed.networks & networks:
@@ -174,12 +176,13 @@ class Router:
         indexes = np.flatnonzero(usable)
         if not len(indexes):
             return EMPTY_ROW
+        place, networks = self.world.zone_place(zone)
         total_ms = self.costs_of(zone, is_ipv6).total_ms[indexes]
         order = np.argsort(total_ms, kind="stable")
         ranked = [
             (float(total_ms[i]), int(indexes[i]))
             for i in order
-            if not self._why_not_zone(int(indexes[i]), zone, is_ipv6)
+            if not self._why_not_there(int(indexes[i]), place, networks, is_ipv6)
         ]
         return make_row(ranked, self.world.weights)
 

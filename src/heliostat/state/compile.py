@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,9 +32,10 @@ from heliostat.state.documents import (
     TreeDocument,
     TreesDocument,
 )
-from heliostat.state.errors import StateError
+from heliostat.state.errors import DamagedStateError, NoStateError, StateError
 from heliostat.state.filesets import make_filesets
 from heliostat.state.manifest import Manifest, StateFile
+from heliostat.state.plausible import check_plausible
 from heliostat.state.shards import make_shards
 from heliostat.state.store import StateStore
 
@@ -59,7 +61,11 @@ class Knowledge:
 
 
 def compile_state(
-    known: Knowledge, store: StateStore, published_at: datetime, *, forced: bool = False
+    known: Knowledge,
+    store: StateStore,
+    published_at: datetime,
+    *,
+    forced: bool = False,
 ) -> tuple[Manifest, bool]:
     """Writes the state of `known` into `store` and makes it current.
 
@@ -67,6 +73,7 @@ def compile_state(
 
     Raises:
         StateError: there is nothing to publish yet.
+        StateRefusedError: it would lose too much (`check_plausible`), and isn't `forced`.
         OSError: the disk (full, read-only); the current state stays as it was.
     """
     if not any(len(catalog) for catalog in known.catalogs.values()):
@@ -85,6 +92,8 @@ def compile_state(
     notice = NoticeDocument(version=version, heliostat=__version__, notices=list(known.notices))
     by_role["notice"] = _put(store, "notice", notice)
     manifest = Manifest(version, published_at, by_role, counts, forced)
+    with suppress(NoStateError, DamagedStateError):
+        check_plausible(store.manifest(), manifest)
     store.commit(manifest)
     return manifest, True
 

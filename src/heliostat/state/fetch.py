@@ -11,28 +11,8 @@ from pathlib import Path
 from heliostat.state.errors import StateRefusedError
 from heliostat.state.manifest import Manifest, read_manifest
 from heliostat.state.opened import State, open_state
+from heliostat.state.plausible import check_plausible
 from heliostat.state.store import StateStore
-
-MAX_LOSS_SHARE = 0.3
-"""A state that loses more mirrors or files than this needs to be forced."""
-
-MIN_COUNT_FOR_SHARE = 20
-"""Below this number only losing all of them is refused: small sets change in large steps."""
-
-
-def check_plausible(held: Manifest, offered: Manifest) -> None:
-    """Raises `StateRefusedError` when `offered` loses too much of what `held` has."""
-    if offered.forced:
-        return
-    for what in ("mirrors", "files"):
-        before, after = held.counts.get(what, 0), offered.counts.get(what, 0)
-        lost = before - after
-        too_many = before >= MIN_COUNT_FOR_SHARE and lost > before * MAX_LOSS_SHARE
-        if before and (after == 0 or too_many):
-            raise StateRefusedError(
-                f"state {offered.version} has {after} {what} where {before} were; publish with"
-                " --force if that is meant"
-            )
 
 
 def fetch_state(source: Path, held: StateStore, current: Manifest | None) -> State | None:

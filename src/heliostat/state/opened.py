@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
 
 import numpy as np
 
+from heliostat.geo.errors import GeoError
 from heliostat.geo.zones import ZoneTable
 from heliostat.model.mirror import Scheme
 from heliostat.model.place import Place
@@ -99,13 +99,16 @@ def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) ->
     notice = parse(NoticeDocument, view("notice"), where("notice"))
     _check_sizes(mirrors, trees_document, shards_document, where("shards"))
     prefix = f"{ZONES_ROLE}-"
-    zones = ZoneTable.from_buffers(
-        {
-            role.removeprefix(prefix): view(role)
-            for role in manifest.files
-            if role.startswith(prefix)
-        }
-    )
+    try:
+        zones = ZoneTable.from_buffers(
+            {
+                role.removeprefix(prefix): view(role)
+                for role in manifest.files
+                if role.startswith(prefix)
+            }
+        )
+    except GeoError as error:
+        raise DamagedStateError(f"{store.folder}: {error}") from None
     trees = [document.to_tree() for document in trees_document.trees]
     shards: list[list[Shard]] = [[] for _ in trees]
     for document in shards_document.shards:
@@ -176,7 +179,6 @@ def _holders(text: str, mirrors: int) -> Bools:
 
 
 def _places(zones: ZoneTable) -> Callable[[int], tuple[Place, frozenset[int]]]:
-    @lru_cache(maxsize=65_536)
     def zone_place(zone: int) -> tuple[Place, frozenset[int]]:
         return zones.place(zone), frozenset(zones.networks(zone))
 

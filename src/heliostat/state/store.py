@@ -23,6 +23,12 @@ from heliostat.state.manifest import (
     read_manifest,
 )
 
+PUBLISHED_FOLDER = "state"
+"""In data_dir: the states a manager publishes."""
+
+HELD_FOLDER = "edge"
+"""In data_dir: an edge's own copy of the state it serves by."""
+
 KEPT_MANIFESTS = 3
 """Versions whose files stay, so that a slow reader finds what its manifest names."""
 

@@ -1,0 +1,195 @@
+"""Sets the demo's stage: the mirrors' folders and servers, their files, and heliostat.toml.
+
+Everything is inside one data folder; `Stage` ends every process it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from heliostat.demo.places import MIRRORS, DemoMirror, Health
+from heliostat.demo.process import DemoError, ServerProcess, free_port
+from heliostat.demo.servers import NginxServer, RsyncServer, http_server
+
+TREE_NAME: Final = "demo"
+LIVENESS_S: Final = 5
+SPARE_SHARE: Final = 1.1
+"""Free space wanted beyond the copies themselves."""
+
+PREFERRED_PORT: Final = 8080
+Say = Callable[[str], None]
+
+
+class ServeProcess(ServerProcess):
+    """`heliostat serve` of the demo's configuration."""
+
+    name = "serve"
+
+    def __init__(self, config: Path, port: int, work_dir: Path) -> None:
+        super().__init__("127.0.0.1", port, work_dir)
+        self._config = config
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "heliostat", "--config", str(self._config), "serve"]
+
+    def write_files(self) -> None:
+        """Nothing of its own: the configuration is written by the stage."""
+
+
+class Stage:
+    """One demo's folders and processes below `data_dir`."""
+
+    def __init__(self, data_dir: Path, root: Path) -> None:
+        self.data_dir = data_dir
+        self.root = root
+        self.config = data_dir / "heliostat.toml"
+        self.mirror_files = data_dir / "mirrors.d"
+        self._exits = contextlib.ExitStack()
+        self.servers: dict[str, list[ServerProcess]] = {}
+        self.edge_port = _edge_port()
+
+    @property
+    def edge_url(self) -> str:
+        return f"http://127.0.0.1:{self.edge_port}/"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exits.close()
+
+    def newest(self) -> Path:
+        """The newest file of the tree, relative to it: the one the stale mirror lacks."""
+        files = [path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink()]
+        if not files:
+            raise DemoError(f"{self.root}: has no files; name a folder that has some")
+        newest = max(files, key=lambda path: (path.stat().st_mtime, str(path)))
+        return newest.relative_to(self.root)
+
+    def start_mirrors(self, say: Say) -> str:
+        """Fills and starts every mirror; says with which servers."""
+        self._check_space()
+        shutil.rmtree(self.data_dir / "mirrors", ignore_errors=True)
+        newest = self.newest()
+        self.mirror_files.mkdir(parents=True, exist_ok=True)
+        for old in self.mirror_files.glob("*.toml"):
+            old.unlink()
+        with_rsync = RsyncServer.available()
+        for mirror in MIRRORS:
+            say(f"starting {mirror.name}")
+            self._start(mirror, newest, with_rsync=with_rsync)
+        http = "nginx" if NginxServer.available() else "a small server of our own (no nginx here)"
+        rsync = "rsyncd" if with_rsync else "no rsync here: scans ask for each file with HEAD"
+        return f"{http}, {rsync}"
+
+    def start_serve(self) -> ServeProcess:
+        """Starts manager and edge."""
+        process = ServeProcess(self.config, self.edge_port, self.data_dir / "serve")
+        self._exits.enter_context(process)
+        return process
+
+    def write_config(self) -> None:
+        self.config.write_text(
+            f"""# Written by `heliostat demo`.
+data_dir = "data"
+[probe]
+liveness_s = {LIVENESS_S}
+scan_s = 30
+allow_private = true          # the demo's mirrors stand on loopback
+[manager]
+tree_scan_s = 5
+[edge]
+listen = ["127.0.0.1:{self.edge_port}"]
+public_url = "{self.edge_url}"
+trusted_proxies = ["127.0.0.0/8"]   # so that X-Forwarded-For can play a client elsewhere
+[[tree]]
+name = "{TREE_NAME}"
+root = {_toml_string(str(self.root.absolute()))}
+"""
+        )
+
+    def _start(self, mirror: DemoMirror, newest: Path, *, with_rsync: bool) -> None:
+        folder = self.data_dir / "mirrors" / mirror.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        port = free_port(mirror.address)
+        urls = {"http": f"http://{mirror.address}:{port}/"}
+        self.servers[mirror.name] = []
+        if mirror.health is not Health.DEAD:
+            _copy(self.root, folder)
+            if mirror.health is Health.STALE:
+                (folder / newest).unlink()
+            work_dir = self.data_dir / "servers" / mirror.name
+            http = http_server(folder, mirror.address, port, work_dir / "http")
+            self.servers[mirror.name].append(self._exits.enter_context(http))
+            if with_rsync:
+                rsync_port = free_port(mirror.address)
+                rsync = RsyncServer(folder, mirror.address, rsync_port, work_dir / "rsync")
+                self.servers[mirror.name].append(self._exits.enter_context(rsync))
+                urls["rsync"] = rsync.url
+        self._write_mirror_file(mirror, urls)
+
+    def _write_mirror_file(self, mirror: DemoMirror, urls: dict[str, str]) -> None:
+        lines = [
+            f'name = "{mirror.name}"',
+            f'sponsor = "a mirror in {mirror.city}"',
+            f'country = "{mirror.country}"',
+            f"latitude = {mirror.latitude}",
+            f"longitude = {mirror.longitude}",
+            "[[url]]",
+            f'tree = "{TREE_NAME}"',
+            *(f'{scheme} = "{url}"' for scheme, url in urls.items()),
+        ]
+        (self.mirror_files / f"{mirror.name}.toml").write_text("\n".join(lines) + "\n")
+
+    def _check_space(self) -> None:
+        size = sum(p.stat().st_size for p in self.root.rglob("*") if p.is_file())
+        copies = sum(mirror.health is not Health.DEAD for mirror in MIRRORS)
+        needed = int(size * copies * SPARE_SHARE)
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.data_dir).free
+        if needed > free:
+            raise DemoError(
+                f"{self.data_dir}: {copies} mirrors with a copy of {self.root} each need"
+                f" {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; name a smaller --tree"
+            )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy with times, sharing blocks where the file system can."""
+    done = subprocess.run(
+        ["cp", "--archive", "--reflink=auto", str(source), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DemoError(f"{source} can't be copied to {target}: {done.stderr.strip()}")
+
+
+def _edge_port() -> int:
+    """8080 when it is free, because people remember it; else any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PREFERRED_PORT))
+        except OSError:
+            return free_port("127.0.0.1")
+    return PREFERRED_PORT
+
+
+def _toml_string(text: str) -> str:
+    return json.dumps(text)
