@@ -66,3 +66,19 @@ class Scan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.mirror}, {self.tree}"
+
+
+class ContentChange(models.Model):
+    """Files whose content changed with a catalog version.
+
+    Kept for a while, because a scan that is still running compares with an older catalog: what it
+    holds for the right content is the old one.
+    """
+
+    tree = models.CharField(max_length=63, db_index=True)
+    catalog_version = models.BigIntegerField()
+    at = models.DateTimeField()
+    file_ids = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{self.tree}, version {self.catalog_version}"

@@ -6,8 +6,8 @@ Import only after `setup_django`; synchronous, as `heliostat.manager.registry.mi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote_to_bytes
 
 from django.db import transaction
@@ -20,6 +20,8 @@ from heliostat.model.holding import Holding
 from heliostat.model.mirror import Endpoint, EndpointStatus, MirrorState, MirrorStatus, Scheme
 from heliostat.probe.results import LivenessResult, Sample, ScanResult
 
+CHANGES_KEPT = timedelta(days=7)
+"""Longer than any scan may take."""
 HTTP_SCHEMES = (Scheme.HTTPS.value, Scheme.HTTP.value)
 
 
@@ -141,7 +143,10 @@ def record_scan(result: ScanResult) -> bool:
         row.duration_s = result.duration_s
         changed = False
         if result.holding is not None:
-            changed = _put_holding(row, result.holding)
+            outdated = _changed_since(result.tree, result.catalog_version)
+            changed = _put_holding(
+                row, replace(result.holding, held=result.holding.held - outdated)
+            )
             row.catalog_version = result.catalog_version
             row.samples = [[quote(s.path, safe=""), s.size_bytes] for s in result.samples]
         row.save()
@@ -165,15 +170,25 @@ def store_holding(holding: Holding) -> bool:
         return _rejudge(mirror, _status_row(mirror, at), at) or changed
 
 
-def forget_files(tree: str, file_ids: BitMap) -> int:
+def forget_files(
+    tree: str, file_ids: BitMap, catalog_version: int, *, now: datetime | None = None
+) -> int:
     """Takes files out of every holding of `tree`, because the tree has a new content for them.
 
-    To be called after a scan of the tree with the ids whose size or digest changed: what mirrors
-    held under those names is the old content until a scan has seen the new one.
+    To be called after a scan of the tree with the ids whose size or digest changed in
+    `catalog_version`: what mirrors held under those names is the old content until a scan has seen
+    the new one. Scans that are still running against an older version lose them, too.
     Returns: how many holdings lost files.
     """
+    if not file_ids:
+        return 0
+    now = now or datetime.now(UTC)
     touched = 0
     with transaction.atomic():
+        rows.ContentChange.objects.filter(at__lt=now - CHANGES_KEPT).delete()
+        rows.ContentChange.objects.create(
+            tree=tree, catalog_version=catalog_version, at=now, file_ids=file_ids.serialize()
+        )
         for row in rows.Scan.objects.filter(tree=tree, held_at__isnull=False).select_for_update():
             held = _bitmap(row.held)
             if held.isdisjoint(file_ids):
@@ -232,6 +247,11 @@ def _put_holding(row: rows.Scan, holding: Holding) -> bool:
     row.held, row.held_count = held.serialize(), len(held)
     row.differing, row.differing_count = differing.serialize(), len(differing)
     return changed
+
+
+def _changed_since(tree: str, catalog_version: int) -> BitMap:
+    newer = rows.ContentChange.objects.filter(tree=tree, catalog_version__gt=catalog_version)
+    return BitMap.union(BitMap(), *(_bitmap(change.file_ids) for change in newer))
 
 
 def _rejudge(mirror: Mirror, status: rows.Status, at: datetime) -> bool:

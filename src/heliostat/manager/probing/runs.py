@@ -34,9 +34,9 @@ class RunSummary:
 
 async def run_liveness(
     loaded: LoadedConfig,
+    catalogs: Mapping[str, CatalogTable] | None = None,
     names: Collection[str] | None = None,
     *,
-    catalogs: Mapping[str, CatalogTable] | None = None,
     on_result: Callable[[LivenessResult], None] | None = None,
     clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,

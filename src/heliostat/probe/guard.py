@@ -1,0 +1,110 @@
+"""Which addresses a probe of one mirror may talk to.
+
+Every name is resolved here and only here, and what is connected to is exactly what was checked,
+so that a DNS answer that changes in between can't lead a probe into a private network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from heliostat.probe.networks import literal, refused_as
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+"""(host, port) → the addresses it resolves to. Raises OSError when it doesn't."""
+
+
+class PrivateAddressError(Exception):
+    """A host is, or resolves to, an address that this mirror's probe may not talk to."""
+
+    def __init__(self, host: str, address: str, network: str, *, own: bool) -> None:
+        self.host, self.address, self.network, self.own = host, address, network, own
+        what = f"is the {network} address" if host == address else f"resolves to {network} address"
+        super().__init__(f"{host} {what}{'' if host == address else f' {address}'}")
+
+
+async def system_lookup(host: str, port: int) -> list[str]:
+    """The addresses of `host` by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Guard:
+    """Resolves and checks hosts for the probes of one mirror.
+
+    `own_hosts` are the hosts of its endpoints: with `allow_private` they may stand on refused
+    networks, any other host (a redirect's) may not even then.
+    """
+
+    def __init__(
+        self, own_hosts: Iterable[str], allow_private: bool, lookup: Lookup = system_lookup
+    ) -> None:
+        self._own_hosts = {host.lower().strip("[]") for host in own_hosts}
+        self._allow_private = allow_private
+        self._lookup = lookup
+        self.families: dict[str, set[int]] = {}
+        """Host → the address families (4, 6) it was seen to have."""
+
+    def is_own(self, host: str) -> bool:
+        return host.lower().strip("[]") in self._own_hosts
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The checked addresses of `host`.
+
+        Raises:
+            PrivateAddressError: one of them is refused.
+            OSError: the name doesn't resolve.
+        """
+        address = literal(host)
+        found = [str(address)] if address is not None else await self._lookup(host, port)
+        if not found:
+            raise OSError("no address")
+        for text in found:
+            self._check(host, text)
+        versions = {ipaddress.ip_address(text.partition("%")[0]).version for text in found}
+        self.families[host.lower()] = set(versions)
+        return found
+
+    def check_literal(self, host: str) -> None:
+        """Raises PrivateAddressError when `host` is itself a refused address; names pass."""
+        address = literal(host)
+        if address is not None:
+            self._check(host, str(address))
+            self.families[host.lower()] = {address.version}
+
+    def _check(self, host: str, text: str) -> None:
+        name = refused_as(ipaddress.ip_address(text.partition("%")[0]))
+        if name is not None and not (self._allow_private and self.is_own(host)):
+            raise PrivateAddressError(host, text, name, own=self.is_own(host))
+
+
+class GuardedResolver(AbstractResolver):
+    """The port through which aiohttp resolves names: only checked addresses come out."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in await self._guard.addresses(host, port)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held open."""

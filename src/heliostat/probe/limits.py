@@ -1,0 +1,32 @@
+"""Every bound of the probes, with its unit. What people may set stands in `[probe]` instead."""
+
+from __future__ import annotations
+
+MAX_REDIRECTS = 5
+"""Hops from an endpoint's file to where its bytes are; real mirrors need one or two."""
+MAX_HEADER_BYTES = 16 * 1024
+SECOND_LOOK_PAUSE_S = 0.25
+"""Between the first look that failed and the second, which decides."""
+SAMPLES_KEPT = 8
+"""Files remembered of a scan for liveness to ask for; each cycle asks for one or two of them."""
+MAX_HEAD_FILES = 2000
+"""Largest catalog that is scanned by one HEAD request a file; larger ones need rsync."""
+MAX_FAULTS_IN_A_ROW = 5
+"""HEAD requests that get no answer, one after the other, before a scan is given up."""
+MAX_LISTING_BYTES = 4 * 1024**3
+MAX_LISTING_ENTRIES = 20_000_000
+MAX_LINE_BYTES = 64 * 1024
+"""One entry: a path of 4096 bytes and a link's target, each byte possibly escaped fourfold."""
+MAX_SYMLINKS = 200_000
+MAX_LINK_HOPS = 40
+"""As many as Linux follows (MAXSYMLINKS)."""
+MAX_STDERR_BYTES = 16 * 1024
+READ_BYTES = 64 * 1024
+RSYNC_SILENCE_S = 300
+"""Longest silence of an rsync server: a cold disk takes minutes to list a large module."""
+MAX_ADDRESSES = 4
+"""Addresses of a name that rsync tries, one after the other."""
+TIME_SLACK_S = 2
+"""Two clocks' rounding: FAT keeps even seconds, HTTP whole ones."""
+EXAMPLES_KEPT = 3
+"""Files of other sizes that are named in a scan's remark."""
