@@ -20,7 +20,11 @@ from heliostat.model.tree import Tree
 
 
 def scan_tree(
-    loaded: LoadedConfig, tree: Tree, progress: Callable[[ScanProgress], None] | None = None
+    loaded: LoadedConfig,
+    tree: Tree,
+    progress: Callable[[ScanProgress], None] | None = None,
+    *,
+    allow_empty: bool = False,
 ) -> ScanReport:
     """Scans a tree; mirrors no longer count as holders of files whose content changed.
 
@@ -28,11 +32,11 @@ def scan_tree(
         CatalogError: see `heliostat.catalog.scan.scan`.
     """
     before = load_table(loaded.data_dir, tree.name)
-    report = scan(tree, loaded.data_dir, progress)
+    report = scan(tree, loaded.data_dir, progress, allow_empty=allow_empty)
     if before is not None and report.changed:
         after = load_table(loaded.data_dir, tree.name)
         if after is not None:
-            forget_files(tree.name, changed_ids(before, after))
+            forget_files(tree.name, changed_ids(before, after), after.version)
     return report
 
 
