@@ -1,0 +1,149 @@
+"""For any bytes whatever: an answer or a clean close, and no Location outside the state."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heliostat.edge.handler import Handler
+from heliostat.edge.protocol import Clock, EdgeProtocol
+from heliostat.state.compile import compile_state
+from heliostat.state.opened import open_state
+from heliostat.state.store import StateStore
+from tests.support.worlds import AMERICA, GERMANY, known_world, make_catalog, make_mirror
+
+BASES = (
+    b"http://de.example/pub/",
+    b"https://de.example/pub/",
+    b"http://us.example/pub/",
+    b"https://us.example/pub/",
+)
+
+
+class Wire:
+    """The transport's side of one connection, in memory: what asyncio's contract asks for."""
+
+    def __init__(self) -> None:
+        self.out = b""
+        self.closing = False
+        self.eof = False
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return ("127.0.0.1", 4711)
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        assert not self.eof, "written after our side was closed"
+        self.out += data
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def handler(tmp_path_factory: pytest.TempPathFactory) -> Handler:
+    store = StateStore(tmp_path_factory.mktemp("state"))
+    mirrors = [make_mirror("de.example", GERMANY), make_mirror("us.example", AMERICA)]
+    known = known_world(make_catalog({b"a": b"1", b"b/c d": b"2"}), mirrors)
+    manifest, _ = compile_state(known, store, datetime.now(UTC))
+    handler = Handler(["127.0.0.0/8"])
+    handler.use(open_state(store, manifest))
+    return handler
+
+
+def talk(handler: Handler, chunks: list[bytes]) -> Wire:
+    wire = Wire()
+    protocol = EdgeProtocol(handler, Clock(), set())
+    protocol.connection_made(wire)  # type: ignore[arg-type]
+    for chunk in chunks:
+        if wire.closing:
+            break
+        protocol.data_received(chunk)
+    protocol.connection_lost(None)
+    return wire
+
+
+def check(wire: Wire) -> None:
+    if wire.out:
+        assert re.match(rb"HTTP/1\.1 (200|302|400|404|405|413|414|431) ", wire.out)
+    assert b" 500 " not in wire.out
+    for location in re.findall(rb"\r\n(?:Location: |Link: <)([^>\r\n]*)", wire.out):
+        assert location.startswith(BASES)
+        assert location in {base + path for base in BASES for path in (b"a", b"b/c%20d")}
+
+
+methods = st.sampled_from([b"GET", b"HEAD", b"POST", b"OPTIONS", b"get", b"G\0T", b""])
+targets = st.one_of(
+    st.sampled_from(
+        [b"/a", b"/b/c%20d", b"//a", b"http://x/a", b"/-/healthz", b"/-/explain/a", b"*"]
+    ),
+    st.binary(max_size=30).map(lambda tail: b"/" + tail),
+)
+field = st.tuples(
+    st.sampled_from(
+        [b"Host", b"X-Forwarded-For", b"X-Forwarded-Proto", b"Accept", b"Connection", b"X"]
+    ),
+    st.one_of(
+        st.sampled_from([b"198.51.100.7", b"https", b"close", b"text/html", b"evil\r\nX: y"]),
+        st.binary(max_size=20),
+    ),
+)
+requests = st.builds(
+    lambda method, target, fields: (
+        b"%b %b HTTP/1.1\r\nHost: t\r\n%b\r\n"
+        % (method, target, b"".join(b"%b: %b\r\n" % pair for pair in fields))
+    ),
+    methods,
+    targets,
+    st.lists(field, max_size=4),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    data=st.lists(st.one_of(requests, st.binary(max_size=40)), min_size=1, max_size=5),
+    cuts=st.data(),
+)
+def test_any_bytes_in_any_pieces_give_an_answer_or_a_close(
+    handler: Handler, data: list[bytes], cuts: st.DataObject
+) -> None:
+    whole = b"".join(data)
+    at = sorted(cuts.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+    edges = [0, *at, len(whole)]
+    pieces = [whole[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    wire = talk(handler, pieces)
+    check(wire)
+    in_one = talk(handler, [whole] if whole else [])
+    check(in_one)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_no_field_of_a_client_reaches_the_answer_of_a_file(
+    handler: Handler, forwarded_for: bytes, proto: bytes
+) -> None:
+    from heliostat.edge.handler import Fields
+
+    peer = handler.peer("127.0.0.1", False)
+    answer = handler.answer(b"GET", b"/a", Fields(forwarded_for, proto, b""), peer)
+    assert answer.head.count(b"Location: ") == 1
+    (location,) = re.findall(rb"\r\nLocation: ([^\r\n]*)", answer.head)
+    assert location in {base + b"a" for base in BASES}

@@ -1,0 +1,197 @@
+"""Damage, loss and bad luck: a state that isn't whole or isn't plausible is never served."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliostat.model.errors import EXIT_REFUSED
+from heliostat.model.mirror import Mirror
+from heliostat.state.compile import compile_state
+from heliostat.state.errors import (
+    DamagedStateError,
+    NoStateError,
+    StateError,
+    StateRefusedError,
+)
+from heliostat.state.fetch import fetch_state
+from heliostat.state.manifest import Manifest, parse_manifest
+from heliostat.state.opened import open_state
+from heliostat.state.store import StateStore
+from tests.support.worlds import GERMANY, known_world, make_catalog, make_mirror
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def publish(folder: Path, *, files: int = 3, mirrors: int = 2, forced: bool = False) -> Manifest:
+    catalog = make_catalog({b"f%d" % number: b"%d" % number for number in range(files)})
+    made: list[Mirror] = [make_mirror(f"m{number}.example", GERMANY) for number in range(mirrors)]
+    manifest, _ = compile_state(known_world(catalog, made), StateStore(folder), NOW, forced=forced)
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    publish(folder)
+    return folder
+
+
+@pytest.fixture
+def source(published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published, tmp_path / "source"))
+
+
+def roles(folder: Path) -> list[str]:
+    return sorted(StateStore(folder).manifest().files)
+
+
+def test_a_fetched_state_is_whole_and_is_not_fetched_twice(source: Path, tmp_path: Path) -> None:
+    held = StateStore(tmp_path / "held")
+    state = fetch_state(source, held, None)
+    assert state is not None
+    assert fetch_state(source, held, state.manifest) is None
+    open_state(held, held.manifest())
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NoStateError, match="heliostat state publish"):
+        fetch_state(tmp_path, StateStore(tmp_path / "held"), None)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "grow", "remove"])
+@pytest.mark.parametrize("kind", ["mirrors", "zones-v4", "-paths", "-files", "notice"])
+def test_a_damaged_file_is_refused_and_named(
+    source: Path, tmp_path: Path, kind: str, damage: str
+) -> None:
+    store = StateStore(source)
+    role = next(role for role in roles(source) if role.endswith(kind))
+    path = store.path_of(store.manifest().files[role])
+    content = bytearray(path.read_bytes())
+    if damage == "remove":
+        path.unlink()
+    else:
+        if damage == "flip":
+            content[len(content) // 2] ^= 1
+        path.write_bytes(
+            content[:-1] if damage == "truncate" else content + b"x" * (damage == "grow")
+        )
+    held = StateStore(tmp_path / "held")
+    with pytest.raises(DamagedStateError, match=path.name):
+        fetch_state(source, held, None)
+    with pytest.raises(NoStateError):
+        held.manifest()
+    with pytest.raises(DamagedStateError, match=path.name):
+        open_state(store, store.manifest())
+
+
+@given(st.data())
+def test_any_change_to_a_manifest_is_noticed(published: Path, data: st.DataObject) -> None:
+    raw = (published / "manifest.json").read_bytes()
+    position = data.draw(st.integers(0, len(raw) - 1))
+    replacement = data.draw(st.binary(max_size=3))
+    changed = raw[:position] + replacement + raw[position + 1 :]
+    try:
+        parsed = parse_manifest(changed, "here")
+    except StateError:
+        return
+    # White space between JSON's tokens is the only thing that may differ.
+    assert parsed.to_bytes() == raw
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_is_no_manifest(raw: bytes) -> None:
+    with pytest.raises(DamagedStateError):
+        parse_manifest(raw, "here")
+
+
+def test_an_older_state_is_never_taken_back(source: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(source, tmp_path / "old")
+    publish(source, files=4)
+    held = StateStore(tmp_path / "held")
+    state = fetch_state(source, held, None)
+    assert state is not None
+    with pytest.raises(StateRefusedError, match="older"):
+        fetch_state(Path(old), held, state.manifest)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        ((40, 20), (40, 13), True),
+        ((40, 20), (40, 14), False),
+        ((40, 20), (20, 20), True),
+        ((10, 3), (5, 1), False),
+        ((3, 3), (3, 0), True),
+    ],
+)
+def test_losing_most_mirrors_or_files_needs_force(
+    tmp_path: Path, before: tuple[int, int], after: tuple[int, int], refused: bool
+) -> None:
+    folder = tmp_path / "state"
+    publish(folder, files=before[0], mirrors=before[1])
+    held = StateStore(tmp_path / "held")
+    state = fetch_state(folder, held, None)
+    assert state is not None
+    if refused:
+        with pytest.raises(StateRefusedError, match="--force") as caught:
+            publish(folder, files=after[0], mirrors=after[1])
+        assert caught.value.exit_code == EXIT_REFUSED
+        assert StateStore(folder).version() == state.version
+    manifest = publish(folder, files=after[0], mirrors=after[1], forced=refused)
+    taken = fetch_state(folder, held, state.manifest)
+    assert taken is not None
+    assert taken.version == manifest.version == state.version + 1
+
+
+def test_an_edge_refuses_what_a_reckless_manager_published(source: Path, tmp_path: Path) -> None:
+    big, small = tmp_path / "big", tmp_path / "small"
+    publish(big, files=40, mirrors=20)
+    held = StateStore(tmp_path / "held")
+    state = fetch_state(big, held, None)
+    assert state is not None
+    publish(small, files=4)
+    publish(small, files=5)
+    with pytest.raises(StateRefusedError):
+        fetch_state(small, held, state.manifest)
+    assert held.manifest() == state.manifest
+
+
+def test_a_full_disk_leaves_the_state_of_before(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = StateStore(source).manifest()
+    real_write = os.write
+
+    def full(handle: int, content: bytes) -> int:
+        if len(content) > 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real_write(handle, content)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish(source, files=9)
+    monkeypatch.undo()
+    store = StateStore(source)
+    assert store.manifest() == before
+    open_state(store, before)
+    assert not [path for path in store.files.iterdir() if path.name.startswith(".new-")]
+
+
+def test_old_files_go_when_nobody_needs_them(tmp_path: Path) -> None:
+    for files in range(1, 8):
+        publish(tmp_path, files=files)
+    store = StateStore(tmp_path)
+    manifest = store.manifest()
+    assert manifest.version == 7
+    assert len(list(tmp_path.glob("manifest-*.json"))) == 3
+    open_state(store, manifest)
+    paths = [path for path in store.files.iterdir() if path.name.endswith("-paths")]
+    assert len(paths) == 3

@@ -1,0 +1,86 @@
+"""A real edge in a process of its own, over a state folder; and raw HTTP to talk to it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from heliostat.demo.process import ServerProcess, free_port
+
+TIMEOUT_S = 10
+
+
+class EdgeProcess(ServerProcess):
+    """`heliostat edge` on a free port; its state is taken from data/state below `work_dir`."""
+
+    name = "edge"
+
+    def __init__(self, work_dir: Path, extra: str = "") -> None:
+        super().__init__("127.0.0.1", free_port(), work_dir)
+        self._extra = extra
+
+    @property
+    def state_folder(self) -> Path:
+        return self.work_dir / "data" / "state"
+
+    @property
+    def config(self) -> Path:
+        return self.work_dir / "heliostat.toml"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "heliostat", "--config", str(self.config), "edge"]
+
+    def write_files(self) -> None:
+        self.config.write_text(
+            f'data_dir = "data"\n[edge]\nlisten = ["127.0.0.1:{self.port}"]\n'
+            f'trusted_proxies = ["127.0.0.0/8"]\n{self._extra}'
+        )
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.address, self.port), timeout=TIMEOUT_S)
+
+    def exchange(self, raw: bytes) -> bytes:
+        """Everything the edge says to `raw` until it closes; our side is closed first."""
+        with self.connect() as link:
+            link.sendall(raw)
+            link.shutdown(socket.SHUT_WR)
+            return read_to_end(link)
+
+    def get(self, target: str, method: str = "GET", **fields: str) -> Reply:
+        """One request on a connection of its own; `fields` have _ for -."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: test", "Connection: close"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+        return parse_reply(self.exchange(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, taken apart; field names in lower case."""
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name]
+
+    def __getitem__(self, name: str) -> str:
+        (value,) = self.all(name)
+        return value
+
+
+def read_to_end(link: socket.socket) -> bytes:
+    chunks = []
+    while chunk := link.recv(65536):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parse_reply(raw: bytes) -> Reply:
+    """The first answer in `raw`; its body is all that follows."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    fields = [line.partition(": ") for line in lines]
+    return Reply(int(status.split()[1]), [(name.lower(), value) for name, _, value in fields], body)
