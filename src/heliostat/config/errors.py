@@ -13,5 +13,6 @@ class ConfigError(HeliostatError):
     def __init__(self, path: Path | str, message: str, line: int | None = None) -> None:
         self.path = Path(path)
         self.line = line
+        self.reason = message
         where = f"{path}:{line}" if line else f"{path}"
         super().__init__(f"{where}: {message}")

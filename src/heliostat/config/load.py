@@ -60,22 +60,33 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     for variable, (section, key, value) in overrides.items():
         target = data.setdefault(section, {}) if section else data
         if not isinstance(target, dict):
-            raise ConfigError(variable, f'"{section}" is a list and can\'t be set from here')
+            raise ConfigError(
+                f"environment variable {variable}",
+                f'"{section}" is no section with keys; set it in {path}',
+            )
         target[key] = value
     try:
         config = validate(path, data, lines, Config)
     except ConfigError as error:
         for variable, (section, key, _) in overrides.items():
-            if f'"{section}.{key}"' in str(error) if section else f'"{key}"' in str(error):
-                text = str(error).split(": ", 1)[1]
+            dotted = (
+                (f'"{section}.{key}"', f'unknown key "{section}"') if section else (f'"{key}"',)
+            )
+            if any(name in error.reason for name in dotted):
+                text = error.reason
                 raise ConfigError(f"environment variable {variable}", text) from None
         raise
-    return LoadedConfig(path.resolve(), _absolute(config, path.resolve().parent))
+    return LoadedConfig(path.resolve(), _absolute(config, path))
 
 
-def _absolute(config: Config, base: Path) -> Config:
+def _absolute(config: Config, path: Path) -> Config:
+    base = path.resolve().parent
+
     def absolute(value: str | Path) -> Path:
-        return base / Path(value).expanduser()
+        try:
+            return base / Path(value).expanduser()
+        except RuntimeError:
+            raise ConfigError(path, f'"{value}": there is no such user') from None
 
     trees = [
         tree.model_copy(update={"root": str(absolute(tree.root))})

@@ -10,13 +10,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from heliostat.config.toml import FaultAtError
 from heliostat.model.tree import Tree
 
 
 def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f'"{value}" is not an http:// or https:// URL')
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        usable = False
+    if not usable or not value.isprintable() or any(char in value for char in " ?#"):
+        raise ValueError(f'"{value}" is no http:// or https:// URL that a path can be put behind')
     return value if value.endswith("/") else value + "/"
 
 
@@ -29,24 +34,57 @@ def _host_port(value: str) -> str:
 
 
 def _network(value: str) -> str:
-    return str(ipaddress.ip_network(value, strict=False))
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError(f'"{value}" is no network, such as 192.0.2.0/24 or ::1/128') from None
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", value):
+        raise ValueError(
+            f'"{value}" can\'t be a name: use a-z, 0-9, ".", "_" and "-", at most 63 of them,'
+            " beginning with a letter or digit"
+        )
+    return value
 
 
 def _prefix(value: str) -> str:
-    if not value.startswith("/") or "//" in value:
-        raise ValueError(f'a prefix starts with "/" and has no empty part, unlike "{value}"')
+    parts = value.split("/")
+    odd = not value.isprintable() or any(char in value for char in ' ?#%"\\')
+    if parts[0] or "" in parts[1:-1] or "." in parts or ".." in parts or odd:
+        raise ValueError(
+            f'a prefix is a path such as "/" or "/pub/isos/" without spaces, quotes, "?", "#", "%"'
+            f" and empty parts, unlike {value!r}"
+        )
     return value if value.endswith("/") else value + "/"
+
+
+def _local_path(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("a path can't be empty or hold a NUL")
+    return value
+
+
+def _path(value: Path) -> Path:
+    _local_path(str(value) if str(value) != "." else "")
+    return value
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Network = Annotated[str, AfterValidator(_network)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Name = Annotated[str, AfterValidator(_name)]
+
+
+LocalPath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    """What all sections share: unknown keys are errors, and `true` or "3" is no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ManagerSection(Section):
@@ -72,7 +110,9 @@ class ProbeSection(Section):
         description="true: endpoints on private and loopback addresses (tests, intranets)",
     )
     timeout_s: float = Field(default=10, gt=0, le=300, description="longest wait for one answer")
-    scan_timeout_s: float = Field(default=3600, gt=0, description="longest time for one scan")
+    scan_timeout_s: float = Field(
+        default=3600, gt=0, le=604800, description="longest time for one scan"
+    )
     mirrors_at_once: int = Field(
         default=32, ge=1, le=1000, description="mirrors probed side by side"
     )
@@ -104,7 +144,9 @@ class TreeSection(Section):
     """One published file tree."""
 
     name: Name = Field(description="what the tree is called everywhere")
-    root: str = Field(description="the folder that is published")
+    root: Annotated[str, AfterValidator(_local_path)] = Field(
+        description="the folder that is published"
+    )
     prefix: Prefix = Field(default="/", description="where it stands on the edges")
     fallback: list[BaseUrl] = Field(default=[], description="used when no mirror can serve a file")
     origin: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
@@ -134,7 +176,7 @@ class TreeSection(Section):
 class GeoSection(Section):
     """One source of places; later ones fill what earlier ones leave open."""
 
-    path: Path = Field(description="the file (MMDB, CSV or TSV), also where an update is kept")
+    path: LocalPath = Field(description="the file (MMDB, CSV or TSV), also where an update is kept")
     url: str = Field(default="", description="where `heliostat geo update` fetches it from")
     fields: list[Literal["country", "location", "asn"]] = Field(
         default=[], description="what to take from it; empty: all it has"
@@ -144,7 +186,7 @@ class GeoSection(Section):
 class Config(Section):
     """The whole file. Paths in it are relative to the file's own folder."""
 
-    data_dir: Path = Field(default=Path("data"), description="where everything is kept")
+    data_dir: LocalPath = Field(default=Path("data"), description="where everything is kept")
     manager: ManagerSection = ManagerSection()
     probe: ProbeSection = ProbeSection()
     edge: EdgeSection = EdgeSection()
@@ -155,10 +197,12 @@ class Config(Section):
     def _unique_trees(self) -> Self:
         for what in ("name", "prefix"):
             seen: set[str] = set()
-            for tree in self.trees:
+            for index, tree in enumerate(self.trees):
                 value = getattr(tree, what)
                 if value in seen:
-                    raise ValueError(f'two trees have the {what} "{value}"; change one')
+                    raise FaultAtError(
+                        ("tree", index, what), f'an earlier tree has "{value}", too; change one'
+                    )
                 seen.add(value)
         return self
 

@@ -1,8 +1,8 @@
 """Reads a TOML file into a pydantic model, and turns every fault into file, line, key, remedy.
 
-tomllib gives no positions, so a small scanner notes on which line each key stands. It needs no
-grammar of its own: it only has to be right for files that tomllib has accepted, and where it finds
-nothing the message goes without a line.
+tomllib gives no positions, so a small scanner notes on which line each key stands. It only has to
+be right for files that tomllib has accepted, and where it finds nothing the message goes without
+a line.
 """
 
 from __future__ import annotations
@@ -22,9 +22,15 @@ MAX_TOML_BYTES = 4 * 1024 * 1024
 KeyPath = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_TABLE = re.compile(r"^\s*\[(?P<array>\[)?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"""^\s*(?P<key>"[^"]*"|'[^']*'|[A-Za-z0-9_.-]+)\s*=""")
-_MULTILINE = re.compile(r'"""|\'\'\'')
+_SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_KEY_PART = re.compile(r"""[ \t]*("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+)[ \t]*""")
+_VALUE_TOKEN = re.compile(
+    r'''"""(?:\\.|(?!""").)*"{3,5}'''  # a multi-line string may end in two quotes of its own
+    r"""|'''(?:(?!''').)*'{3,5}"""
+    r"""|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'"""
+    r"|#[^\n]*|(?P<open>[\[{])|(?P<close>[\]}])|(?P<end>\n)",
+    re.DOTALL,
+)
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -52,45 +58,79 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         found = re.search(r"\(at line (\d+), column (\d+)\)", message)
-        line_no = int(found[1]) if found else None
+        line_no = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
         what = re.sub(r"\s*\(at .*\)$", "", message)
         raise ConfigError(path, f"is not valid TOML: {what}", line_no) from None
     return data, key_lines(text)
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """The 1-based line of every table and key of a valid TOML text, by its path."""
+    """The 1-based line of every table and key of a valid TOML text, by its path.
+
+    Arrays of tables count: the second `[[tree]]` is ("tree", 1). What stands inside an inline table
+    or an array has no line of its own.
+    """
     lines: dict[KeyPath, int] = {}
-    counts: dict[str, int] = {}
+    tables: dict[KeyPath, int] = {}  # array of tables → index of its latest element
     table: KeyPath = ()
-    inside: str | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if inside is not None:
-            if line.count(inside) % 2:
-                inside = None
-            continue
-        if header := _TABLE.match(line):
-            name = header["name"]
-            parts: list[str | int] = [part.strip().strip("\"'") for part in name.split(".")]
-            if header["array"]:
-                counts[name] = counts.get(name, -1) + 1
-            resolved: list[str | int] = []
+    line = 1
+    counted = position = 0
+    while (position := _end(_SPACE, text, position)) < len(text):
+        line += text.count("\n", counted, position)
+        counted = position
+        is_header = text[position] == "["
+        is_array = text.startswith("[[", position)
+        parts, position = _key_at(text, position + is_header + is_array)
+        if is_header:
+            table = _table_path(parts, tables, is_array)
+            lines.setdefault(table, line)
+        else:
             for end in range(1, len(parts) + 1):
-                resolved.append(parts[end - 1])
-                prefix = ".".join(str(part) for part in parts[:end])
-                if prefix in counts:
-                    resolved.append(counts[prefix])
-            table = tuple(resolved)
-            lines.setdefault(table, number)
-            continue
-        if assignment := _KEY.match(line):
-            key = tuple(part.strip("\"'") for part in assignment["key"].split("."))
-            lines.setdefault((*table, *key), number)
-        for quote in _MULTILINE.findall(line):
-            if line.count(quote) % 2:
-                inside = quote
-                break
+                lines.setdefault((*table, *parts[:end]), line)
+        position = _after_value(text, position)
     return lines
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    found = pattern.match(text, position)
+    return found.end() if found else position
+
+
+def _key_at(text: str, position: int) -> tuple[list[str], int]:
+    """The parts of a dotted key, and where it ends."""
+    parts: list[str] = []
+    while found := _KEY_PART.match(text, position):
+        part = found[1]
+        parts.append(tomllib.loads(f"k = {part}")["k"] if part[0] in "\"'" else part)
+        position = found.end()
+        if not text.startswith(".", position):
+            break
+        position += 1
+    return parts, position
+
+
+def _table_path(parts: list[str], tables: dict[KeyPath, int], is_array: bool) -> KeyPath:
+    path: KeyPath = ()
+    for number, part in enumerate(parts, 1):
+        path = (*path, part)
+        if is_array and number == len(parts):
+            tables[path] = tables.get(path, -1) + 1
+        if path in tables:
+            path = (*path, tables[path])
+    return path
+
+
+def _after_value(text: str, position: int) -> int:
+    """Where the line ends on which what begins at `position` ends."""
+    depth = 0
+    for token in _VALUE_TOKEN.finditer(text, position):
+        if token["open"]:
+            depth += 1
+        elif token["close"]:
+            depth -= 1
+        elif token["end"] and depth <= 0:  # a header's own brackets make it negative
+            return token.end()
+    return len(text)
 
 
 def line_of(lines: dict[KeyPath, int], location: KeyPath) -> int | None:
@@ -112,11 +152,37 @@ def validate(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        faults = error.errors(include_url=False)
+        # A misspelt key is often a missing one, too; its name helps more.
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         location: KeyPath = tuple(first["loc"])
-        line = line_of(lines, location)
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, FaultAtError):
+            location = (*location, *cause.location)
         message = _explain(first["type"], first["msg"], location, model)
-        raise ConfigError(path, message, line) from None
+        raise ConfigError(path, message, line_of(lines, location)) from None
+
+
+class FaultAtError(ValueError):
+    """For validators of a whole model: a fault in the value at `location` below it."""
+
+    def __init__(self, location: KeyPath, message: str) -> None:
+        self.location = location
+        super().__init__(message)
+
+
+_TYPES = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a table",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "finite_number": "must be a finite number",
+    "list_type": 'must be a list, such as ["…"]',
+    "model_type": "must be a table",
+    "path_type": "must be a path, in quotes",
+    "string_type": "must be text, in quotes",
+}
+"""pydantic's error types in the words of someone who writes TOML."""
 
 
 def _explain(kind: str, message: str, location: KeyPath, model: type[BaseModel]) -> str:
@@ -128,7 +194,10 @@ def _explain(kind: str, message: str, location: KeyPath, model: type[BaseModel])
         return f'unknown key "{dotted}"; {remedy}'
     if kind == "missing":
         return f'the key "{dotted}" is missing; add it'
-    reason = message.removeprefix("Value error, ")
+    if kind == "list_type" and len(location) == 1 and _known_keys(model, location):
+        return f'"{dotted}" is a list of tables: write [[{dotted}]] above each'
+    reason = _TYPES.get(kind) or message.removeprefix("Value error, ")
+    reason = reason.replace("Input should be", "must be")
     return f'"{dotted}": {reason}' if dotted else reason
 
 
