@@ -153,7 +153,8 @@ def _number(cell: Int64s, asn: Int64s, networks: Int64s) -> Int64s:
     sets = int(networks.max(initial=0)) + 1
     code = (cell * len(asn_values) + asn_code[:-1]) * sets + networks
     code = np.append(code, 0)
-    return np.unique(code, return_inverse=True)[1][:-1].astype(np.int64)
+    numbers: Int64s = np.unique(code, return_inverse=True)[1][:-1].astype(np.int64)
+    return numbers
 
 
 def _zone_places(

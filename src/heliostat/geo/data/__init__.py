@@ -1,0 +1,1 @@
+"""The built-in places and the licences they are under; data only."""
