@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import UTC, datetime
 
@@ -128,11 +129,47 @@ def test_any_bytes_in_any_pieces_give_an_answer_or_a_close(
     whole = b"".join(data)
     at = sorted(cuts.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
     edges = [0, *at, len(whole)]
-    pieces = [whole[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    pieces = [whole[a:b] for a, b in itertools.pairwise(edges) if b > a]
     wire = talk(handler, pieces)
     check(wire)
     in_one = talk(handler, [whole] if whole else [])
     check(in_one)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(requests, min_size=1, max_size=4))
+def test_a_request_answered_quickly_is_answered_as_the_parser_would(
+    handler: Handler, asked: list[bytes]
+) -> None:
+    plain = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n"
+    conversation = [*asked, plain, b"GET /b/c%20d HTTP/1.1\r\nHost: t\r\n\r\n", plain]
+    handler.use(handler.serving.state)  # type: ignore[union-attr]
+    first = talk(handler, conversation)
+    again = talk(handler, conversation)
+    handler.use(handler.serving.state)  # type: ignore[union-attr]
+    in_one = talk(handler, [b"".join(conversation)])
+    assert first.out == again.out
+    assert in_one.out.startswith(first.out) or first.out.startswith(in_one.out)
+
+
+def test_a_plain_request_is_answered_quickly_the_second_time(handler: Handler) -> None:
+    handler.use(handler.serving.state)  # type: ignore[union-attr]
+    peer = handler.peer("127.0.0.1", False)
+    asked = b"GET /a HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n"
+    assert handler.quick(asked, peer) is None
+    slow = talk(handler, [asked])
+    assert handler.quick(asked, peer) == slow.out[:-2]
+    for other in (
+        asked.replace(b"Host: t", b"Host: u"),
+        asked.replace(b"/a ", b"/a? "),
+        asked.replace(b"/a ", b"/%61 "),
+        asked.replace(b"1.1", b"1.0"),
+        asked.replace(b"GET", b"HEAD"),
+        asked.replace(b"/a ", b"/missing "),
+        asked.replace(b"GET /a ", b"GET /a  "),
+        asked + b"x",
+    ):
+        assert handler.quick(other, peer) is None
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,11 +6,13 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from heliostat.geo.zones import SLASH24_COUNT, ZonePlace, ZoneTable
+from heliostat.geo.zonetable import SLASH24_COUNT, ZonePlace, ZoneTable
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import (
@@ -56,7 +58,7 @@ def small_zones() -> ZoneTable:
         else:
             high = int(network.network_address) >> 64
             v6 += [(high, zone), (high + 1, 0)]
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "v4": v4,
         "v4-exception-starts": np.array([0], dtype=np.uint32),
         "v4-exception-zones": np.array([0], dtype=np.uint16),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heliostat.edge import limits
-from heliostat.geo.zones import ZoneTable
+from heliostat.geo.zonetable import ZoneTable
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 """First bytes of an IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2)."""

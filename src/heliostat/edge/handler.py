@@ -12,8 +12,8 @@ from heliostat.edge import answers
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, TrustedProxies, locate
 from heliostat.edge.pages import explain_page
-from heliostat.edge.serving import BadQuestionError, Serving
-from heliostat.edge.target import BadTargetError, split_target
+from heliostat.edge.serving import BadQuestionError, KnownBlock, Serving
+from heliostat.edge.target import PLAIN_BYTES, BadTargetError, split_target
 from heliostat.state.opened import State
 
 OWN_PREFIX = b"-/"
@@ -76,11 +76,50 @@ class Handler:
             return answers.NO_MIRROR
         return Answer(head)
 
+    def quick(self, data: bytes, peer: Peer) -> bytes | None:
+        """The head of a redirect for `data`, if that is one GET of the plainest kind.
+
+        That is: a path of plain bytes that is in the catalog, behind it a header block that the
+        parser has read before. None means nothing but "parse it": this changes no answer.
+        """
+        serving = self.serving
+        line_end = data.find(b"\r\n")
+        if serving is None or data[:5] != b"GET /" or data[line_end - 9 : line_end] != b" HTTP/1.1":
+            return None
+        known = serving.blocks[peer.is_trusted].get(data[line_end:])
+        path = data[5 : line_end - 9]
+        if known is None or path.translate(None, PLAIN_BYTES):
+            return None
+        client = known.client
+        if client is None:
+            client = self._peer_client(serving, peer)
+        head = serving.redirect(path, client, known.is_https)
+        return None if head is answers.NO_MIRROR.head else head
+
+    def remember(self, data: bytes, fields: Fields, peer: Peer) -> None:
+        """Notes the header block of `data`, which the parser took for one whole plain request."""
+        serving = self.serving
+        line_end = data.find(b"\r\n")
+        line = data[:line_end]
+        if (
+            serving is None
+            or not line.startswith(b"GET /")
+            or not line.endswith(b" HTTP/1.1")
+            or line[5:-9].translate(None, PLAIN_BYTES)
+        ):
+            return
+        client = self._client(serving, fields, peer)
+        known = KnownBlock(None if client is peer.client else client, _is_https(fields, peer))
+        serving.remember(peer.is_trusted, data[line_end:], known)
+
     def _client(self, serving: Serving, fields: Fields, peer: Peer) -> Client:
         if peer.is_trusted and fields.forwarded_for:
             client = serving.clients.forwarded(fields.forwarded_for)
             if client is not None:
                 return client
+        return self._peer_client(serving, peer)
+
+    def _peer_client(self, serving: Serving, peer: Peer) -> Client:
         if peer.client is None or peer.located_by is not serving:
             peer.client = locate(peer.address, serving.state.zones)
             peer.located_by = serving

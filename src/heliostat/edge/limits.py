@@ -40,6 +40,12 @@ FORWARDED_FOR_BYTES: Final = 1024
 CLIENTS_REMEMBERED: Final = 65_536
 """Addresses whose zone is remembered behind a trusted proxy."""
 
+BLOCKS_REMEMBERED: Final = 65_536
+"""Header blocks whose meaning is remembered."""
+
+BLOCK_BYTES: Final = 512
+"""Longer header blocks (browsers with cookies) are parsed each time."""
+
 PREPARED_REMEMBERED: Final = 50_000
 """Classes of requests (zone, fileset, scheme, family) whose answers are kept ready."""
 

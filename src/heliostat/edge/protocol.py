@@ -22,6 +22,7 @@ UNKNOWN_PEER: Final = "::"
 """Stands for a client that was gone before its address could be asked for."""
 
 _HEAD: Final = b"HEAD"
+_HEAD_END: Final = b"\r\n\r\n"
 _MAX_BUFFERED_OUT_BYTES: Final = 256 * 1024
 """Answers waiting for a slow reader; above this its requests wait."""
 
@@ -40,6 +41,12 @@ class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.date = b""
+        self.date_and_end = b"\r\n"
+
+    def set(self, now_s: float, date: bytes) -> None:
+        self.now_s = now_s
+        self.date = date
+        self.date_and_end = date + b"\r\n"
 
 
 class EdgeProtocol(asyncio.Protocol):
@@ -148,6 +155,12 @@ class EdgeProtocol(asyncio.Protocol):
             self._discard(data)
             return
         was_in_head = self._in_head
+        if not was_in_head and data.endswith(_HEAD_END):
+            if self._answer_quickly(data):
+                return
+            before = self._requests
+        else:
+            before = -1
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -162,10 +175,46 @@ class EdgeProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._finish(answers.plain(400, "Bad request: this is not HTTP/1.1.\n", close=True))
         else:
+            if self._requests == before + 1:
+                self._remember(data)
             if self._in_head:
                 self._pending_bytes = self._pending_bytes + len(data) if was_in_head else 1
                 self._check_pending()
         self._flush()
+
+    def _answer_quickly(self, data: bytes) -> bool:
+        """Answers one plain request without the parser; False: it is the parser's."""
+        transport, peer = self._transport, self._peer
+        if (
+            transport is None
+            or peer is None
+            or self._requests + 1 >= limits.REQUESTS_PER_CONNECTION
+            or transport.is_closing()
+        ):
+            return False
+        head = self._handler.quick(data, peer)
+        if head is None:
+            return False
+        self._requests += 1
+        clock = self._clock
+        self._deadline_s = clock.now_s + limits.IDLE_TIME_S
+        transport.write(head + clock.date_and_end)
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Lets a block be answered quickly if `data` was one whole request that changes nothing.
+
+        The parser has just read all of it: keep-alive, no body, no upgrade.
+        """
+        if (
+            self._peer is not None
+            and not self._in_head
+            and not self._body_bytes
+            and data.count(_HEAD_END) == 1
+            and self._parser.should_keep_alive()
+            and not self._parser.should_upgrade()
+        ):
+            self._handler.remember(data, self._fields, self._peer)
 
     def _discard(self, data: bytes) -> None:
         """Throws away what a refused client still sends, within a bound."""

@@ -101,6 +101,7 @@ async def _serve(
     if reason := sync.start():
         log.warning("no state yet: answering 503 until there is one", reason=reason)
     clock = Clock()
+    _set(clock, loop.time())
     connections: set[EdgeProtocol] = set()
     servers = [
         await loop.create_server(lambda: EdgeProtocol(handler, clock, connections), sock=listener)
@@ -127,12 +128,15 @@ async def _tick(clock: Clock, connections: set[EdgeProtocol]) -> None:
     """Once a second: the time, the Date field, and connections that are overdue."""
     loop = asyncio.get_running_loop()
     while True:
-        clock.now_s = loop.time()
-        clock.date = b"Date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        _set(clock, loop.time())
         for connection in list(connections):
             if connection.is_overdue(clock.now_s):
                 connection.expire()
         await asyncio.sleep(TICK_S)
+
+
+def _set(clock: Clock, now_s: float) -> None:
+    clock.set(now_s, b"Date: " + formatdate(usegmt=True).encode() + b"\r\n")
 
 
 async def _drain(connections: set[EdgeProtocol]) -> None:

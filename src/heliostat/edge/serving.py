@@ -38,36 +38,58 @@ class _Prepared:
     templates: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownBlock:
+    """What a block of header fields came to: `client` None stands for the peer itself."""
+
+    client: Client | None
+    is_https: bool
+
+
 class Serving:
-    """Answers file requests by one state."""
+    """Answers file requests by one state.
+
+    `blocks` remembers what whole header blocks came to, by whether the peer is a trusted proxy:
+    most clients of one kind send the same bytes, and parsing them again would find the same.
+    """
 
     def __init__(self, state: State, proxies: TrustedProxies) -> None:
         self.state = state
         self.clients = ClientMemory(state.zones, proxies)
+        self.blocks: dict[bool, dict[bytes, KnownBlock]] = {False: {}, True: {}}
         self._prepared: dict[int, _Prepared] = {}
+        self._find = state.find
+
+    def remember(self, is_trusted: bool, block: bytes, known: KnownBlock) -> None:
+        """Notes what a header block came to; bounded, forgotten whole when full."""
+        if len(block) > limits.BLOCK_BYTES:
+            return
+        blocks = self.blocks[is_trusted]
+        if len(blocks) >= limits.BLOCKS_REMEMBERED:
+            blocks.clear()
+        blocks[block] = known
 
     def redirect(self, path: bytes, client: Client, is_https: bool) -> bytes | None:
         """The head of the answer for a file; None when it isn't in the catalog.
 
         `path` is decoded, without the leading slash. The head lacks Date and Connection.
         """
-        found = self.state.find(path)
+        found = self._find(path)
         if found is None:
             return None
-        key = (
-            ((client.zone << 20 | found.fileset) << 10 | found.tree) << 2
-            | is_https << 1
-            | client.is_ipv6
-        )
+        tree, relative, _, _, fileset, sha256 = found
+        key = ((client.zone << 20 | fileset) << 10 | tree) << 2 | is_https << 1 | client.is_ipv6
         prepared = self._prepared.get(key)
         if prepared is None:
             prepared = self._prepare(key, _request(found, path, client, is_https))
-        if not prepared.templates:
+        templates = prepared.templates
+        if not templates:
             return answers.NO_MIRROR.head
-        position = bisect_right(prepared.cumulative, choice_hash(client.network, path))
-        return prepared.templates[position].replace(
-            answers.HOLE, quote(found.relative)
-        ) + answers.digest_fields(found.sha256)
+        template = templates[0]
+        if prepared.cumulative:
+            u = choice_hash(client.network, path)
+            template = templates[bisect_right(prepared.cumulative, u)]
+        return template.replace(answers.HOLE, quote(relative)) + answers.digest_fields(sha256)
 
     def _prepare(self, key: int, request: Request) -> _Prepared:
         if len(self._prepared) >= limits.PREPARED_REMEMBERED:

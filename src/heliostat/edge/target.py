@@ -14,6 +14,11 @@ from heliostat.model.errors import HeliostatError
 _PLAIN = re.compile(rb"/[A-Za-z0-9_~+-][A-Za-z0-9_~+.-]*(?:/[A-Za-z0-9_~+-][A-Za-z0-9_~+.-]*)*")
 """Targets that need no work: unreserved characters, no empty or dotted segment."""
 
+PLAIN_BYTES = (
+    bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + (b"_~+-./")
+)
+"""A path of these only means itself: it needs no decoding, and stands in a URL as it is."""
+
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SLASHES = re.compile(rb"/{2,}")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*")
@@ -54,7 +59,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 
 def quote(relative: bytes) -> bytes:
     """A relative path as it stands in a URL: every byte but unreserved and "/" is %XX or safe."""
-    if _PLAIN.fullmatch(b"/" + relative):
+    if not relative.translate(None, PLAIN_BYTES):
         return relative
     return quote_from_bytes(relative, safe=_QUOTE_SAFE).encode()
 

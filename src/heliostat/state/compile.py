@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heliostat import __version__
-from heliostat.geo.zones import ZoneTable
+from heliostat.geo.zonetable import ZoneTable
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus, Scheme

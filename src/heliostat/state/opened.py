@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 
 from heliostat.geo.errors import GeoError
-from heliostat.geo.zones import ZoneTable
+from heliostat.geo.zonetable import ZoneTable
 from heliostat.model.mirror import Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree

@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import marisa_trie
 import numpy as np
@@ -95,9 +96,11 @@ def make_shards(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """One file of the state. `fileset` is the state's pattern of its holders."""
+class FoundFile(NamedTuple):
+    """One file of the state. `fileset` is the state's pattern of its holders.
+
+    A tuple, because one is made for every request.
+    """
 
     tree: int
     relative: bytes
@@ -188,10 +191,8 @@ class TreeShards:
         return sum(shard.count for shard in self._shards)
 
     def find(self, relative: bytes) -> FoundFile | None:
-        position = bisect_right(self._firsts, relative) - 1
-        if position < 0:
-            return None
-        return self._shards[position].find(self._tree, relative)
+        position = bisect_right(self._firsts, relative)
+        return self._shards[position - 1].find(self._tree, relative) if position else None
 
 
 def map_file(path: Path) -> memoryview:
