@@ -37,15 +37,7 @@ def setup_django(loaded: LoadedConfig) -> None:
         DatabaseUnavailableError: the database doesn't answer, or isn't ours to change.
     """
     database = database_settings(loaded)
-    if not settings.configured:
-        import django
-
-        names = [name for name in dir(fixed) if name.isupper()]
-        values = {name: getattr(fixed, name) for name in names}
-        settings.configure(**{**values, "DATABASES": {DEFAULT_DB_ALIAS: database}})
-        django.setup()
-    elif not _is_current(database):
-        _move_to(database)
+    start_django(database)
     loaded.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         _migrate(loaded)
@@ -55,6 +47,19 @@ def setup_django(loaded: LoadedConfig) -> None:
             f"{where}: {_first_line(error)}; check that the database is there and may be written,"
             " then run it again"
         ) from error
+
+
+def start_django(database: dict[str, Any]) -> None:
+    """Configures Django for a database without meeting it yet; models can be imported then."""
+    if settings.configured:
+        if not _is_current(database):
+            _move_to(database)
+        return
+    import django
+
+    values = {name: getattr(fixed, name) for name in dir(fixed) if name.isupper()}
+    settings.configure(**{**values, "DATABASES": {DEFAULT_DB_ALIAS: database}})
+    django.setup()
 
 
 async def in_database(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

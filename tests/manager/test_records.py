@@ -1,0 +1,200 @@
+"""What probes saw: states and their reasons, holdings, events."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from pyroaring import BitMap
+
+from heliostat.config.load import LoadedConfig
+from heliostat.manager.probing import models as rows
+from heliostat.manager.probing.records import (
+    forget_files,
+    holdings,
+    record_liveness,
+    record_scan,
+    record_status,
+    samples,
+    scans,
+    statuses,
+    store_holding,
+)
+from heliostat.manager.registry.mirrors import events, get_mirror, list_mirrors
+from heliostat.model.holding import Holding
+from heliostat.model.mirror import MirrorState, MirrorStatus, Scheme
+from heliostat.probe.results import Sample
+from tests.manager.samples import (
+    T0,
+    WHEN,
+    declare,
+    endpoint,
+    liveness,
+    register,
+    scan_failed,
+    scanned,
+)
+
+NAME = "a.example"
+
+
+@pytest.fixture(autouse=True)
+def one_mirror(loaded: LoadedConfig) -> None:
+    register(declare(NAME))
+
+
+def state() -> tuple[MirrorState, str]:
+    status = statuses()[NAME]
+    return status.state, status.reason
+
+
+def test_a_new_mirror_is_good_once_both_probes_succeeded() -> None:
+    assert state() == (MirrorState.NEW, "not looked at yet")
+    assert record_liveness(liveness(NAME))
+    assert state() == (MirrorState.NEW, "not scanned yet")
+    assert record_scan(scanned(NAME, [1, 2]))
+    assert state() == (MirrorState.GOOD, "")
+
+
+def test_scan_before_liveness_does_as_well() -> None:
+    record_scan(scanned(NAME, [1, 2]))
+    assert state()[0] is MirrorState.NEW
+    record_liveness(liveness(NAME))
+    assert state()[0] is MirrorState.GOOD
+
+
+def test_a_dead_mirror_is_out_with_the_reason_and_back_after_one_success() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scanned(NAME, [1]))
+    assert record_liveness(liveness(NAME, "https://a.example/: no answer within 5 s", T0 + 30))
+    assert statuses()[NAME] == MirrorStatus(
+        NAME,
+        MirrorState.OUT,
+        "https://a.example/: no answer within 5 s",
+        T0 + 30,
+        statuses()[NAME].endpoints,
+    )
+    assert not record_liveness(liveness(NAME, "https://a.example/: still nothing", T0 + 60))
+    assert statuses()[NAME].since_s == T0 + 30
+    assert record_liveness(liveness(NAME, at_s=T0 + 90))
+    assert statuses()[NAME].state is MirrorState.GOOD
+    assert statuses()[NAME].since_s == T0 + 90
+
+
+def test_a_scan_that_fails_later_takes_nothing_away() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scanned(NAME, [1, 2]))
+    assert not record_scan(scan_failed(NAME, "rsync fails (max connections reached)", T0 + 60))
+    assert state() == (MirrorState.GOOD, "")
+    assert holdings("isos")[0].held == BitMap([1, 2])
+    assert scans(NAME)[0].reason == "rsync fails (max connections reached)"
+
+
+def test_a_first_scan_that_fails_puts_it_out_until_one_succeeds() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scan_failed(NAME, "rsync fails (unknown module)"))
+    assert state() == (MirrorState.OUT, "rsync fails (unknown module)")
+    record_liveness(liveness(NAME, at_s=T0 + 30))
+    assert state()[0] is MirrorState.OUT
+    record_scan(scanned(NAME, [1], T0 + 60))
+    assert state()[0] is MirrorState.GOOD
+
+
+def test_a_mirror_that_holds_nothing_is_out() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scanned(NAME, []))
+    assert state() == (MirrorState.OUT, "holds no file of the catalog")
+
+
+def test_one_living_endpoint_is_enough() -> None:
+    both = (endpoint(NAME), endpoint(NAME, scheme=Scheme.HTTP))
+    register(declare(NAME, endpoints=both))
+    record_scan(scanned(NAME, [1]))
+    record_liveness(liveness(NAME, "certificate expired", endpoints=both[:1]))
+    assert state()[0] is MirrorState.OUT
+    record_liveness(liveness(NAME, endpoints=both[1:]))
+    status = statuses()[NAME]
+    assert status.state is MirrorState.GOOD
+    assert {e.endpoint.scheme: e.alive for e in status.endpoints} == {
+        Scheme.HTTPS: False,
+        Scheme.HTTP: True,
+    }
+
+
+def test_a_mirror_without_web_endpoints_is_out() -> None:
+    register(declare(NAME, endpoints=(endpoint(NAME, scheme=Scheme.RSYNC),)))
+    record_scan(scanned(NAME, [1]))
+    assert state()[0] is MirrorState.OUT
+    assert "no http or https endpoint" in state()[1]
+
+
+def test_every_change_of_state_is_an_event_with_its_evidence() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scanned(NAME, [1]))
+    record_liveness(liveness(NAME, "connection refused", T0 + 30))
+    newest, older = events(NAME)[:2]
+    assert (newest.before, newest.after, newest.reason) == ("good", "out", "connection refused")
+    assert newest.at == WHEN + timedelta(seconds=30)
+    assert newest.evidence["endpoints"] == {"https://a.example/isos/": "connection refused"}
+    assert newest.evidence["scans"] == {"isos": "holds 1 files"}
+    assert (older.before, older.after) == ("new", "good")
+
+
+def test_holdings_come_back_as_they_were() -> None:
+    big = Holding(NAME, "isos", T0, "rsync", BitMap(range(1, 3_000_000, 2)), BitMap([7, 2**32 - 1]))
+    assert store_holding(big)
+    assert not store_holding(big)
+    assert holdings("isos") == [big]
+    assert holdings("docs") == []
+
+
+def test_a_full_holding_is_small_in_the_database() -> None:
+    store_holding(Holding(NAME, "isos", T0, "rsync", BitMap(range(1, 3_000_001))))
+    assert len(bytes(rows.Scan.objects.get().held or b"")) < 2000
+
+
+def test_a_scan_says_whether_files_came_or_went() -> None:
+    assert record_scan(scanned(NAME, [1, 2]))
+    assert not record_scan(scanned(NAME, [1, 2], T0 + 60))
+    assert record_scan(scanned(NAME, [1, 3], T0 + 120))
+
+
+def test_files_with_new_content_count_as_not_held_until_scanned_again() -> None:
+    record_scan(scanned(NAME, [1, 2, 3], version=1))
+    assert forget_files("isos", BitMap([2, 9]), 2, now=WHEN) == 1
+    assert holdings("isos")[0].held == BitMap([1, 3])
+    assert forget_files("isos", BitMap([2]), 3, now=WHEN) == 0
+    record_scan(scanned(NAME, [1, 2, 3], T0 + 60, version=1))  # began before the tree changed
+    assert holdings("isos")[0].held == BitMap([1, 3])
+    record_scan(scanned(NAME, [1, 2, 3], T0 + 120, version=3))
+    assert holdings("isos")[0].held == BitMap([1, 2, 3])
+
+
+def test_samples_keep_names_that_are_no_text() -> None:
+    record_scan(scanned(NAME, [1]))
+    assert samples() == {(NAME, "isos"): (Sample(b"a/\xff name", 5),)}
+
+
+def test_families_seen_in_dns_reach_the_mirror() -> None:
+    assert get_mirror(NAME).has_ipv6
+    assert record_liveness(liveness(NAME, has_ipv4=True, has_ipv6=False))
+    assert [(m.has_ipv4, m.has_ipv6) for m in list_mirrors()] == [(True, False)]
+    record_liveness(liveness(NAME, "no answer", T0 + 30))
+    assert not get_mirror(NAME).has_ipv6
+
+
+def test_results_for_mirrors_that_are_gone_are_passed_over() -> None:
+    gone = "gone.example"
+    assert not record_liveness(liveness(gone))
+    assert not record_scan(scanned(gone, [1]))
+    assert not store_holding(Holding(gone, "isos", T0, "rsync"))
+    assert not record_status(MirrorStatus(gone, MirrorState.OUT, "wrong bytes", T0))
+
+
+def test_verification_can_put_a_mirror_out_until_the_next_probe() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scanned(NAME, [1]))
+    assert record_status(MirrorStatus(NAME, MirrorState.OUT, "wrong bytes in x.iso", T0 + 5))
+    assert state() == (MirrorState.OUT, "wrong bytes in x.iso")
+    assert record_liveness(liveness(NAME, at_s=T0 + 30))
+    assert state()[0] is MirrorState.GOOD

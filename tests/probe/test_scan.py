@@ -1,0 +1,261 @@
+"""Scans against real nginx and rsyncd, and against servers that can't be scanned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from heliostat.demo.process import free_port
+from heliostat.demo.servers import NginxServer, RsyncServer
+from heliostat.model.catalog import CatalogTable
+from heliostat.model.tree import Tree
+from heliostat.probe import scan as scan_module
+from heliostat.probe.results import FaultKind, Method, ScanResult
+from heliostat.probe.scan import ScanTarget, scan_mirrors
+from tests.probe.helpers import MTIME_S, SETTINGS, held_paths, mirror, scan, serving, table
+
+FILES = {
+    b"plain": 3,
+    b"sub/deep/x.iso": 70_000,
+    b"with space and -> arrow": 4,
+    b"new\nline": 5,
+    b"not \xff utf-8": 6,
+    b"hash #?%": 7,
+    b"\\#012": 8,
+    b"empty": 0,
+}
+ALIASES = {b"latest.iso": b"sub/deep/x.iso"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    for path, size in FILES.items():
+        file = root / os.fsdecode(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x" * size)
+        os.utime(file, (MTIME_S, MTIME_S))
+    (root / "latest.iso").symlink_to("sub/deep/x.iso")
+    return root
+
+
+@pytest.fixture
+def catalog() -> CatalogTable:
+    sizes = {**FILES, b"latest.iso": FILES[b"sub/deep/x.iso"]}
+    return table(sizes, aliases=ALIASES)
+
+
+@pytest.fixture
+def rsyncd(root: Path, tmp_path: Path) -> Iterator[RsyncServer]:
+    with RsyncServer(root, "127.0.0.1", free_port(), tmp_path / "rsyncd") as server:
+        yield server
+
+
+@pytest.fixture
+def nginx(root: Path, tmp_path: Path) -> Iterator[NginxServer]:
+    with NginxServer(root, "127.0.0.1", free_port(), tmp_path / "nginx") as server:
+        yield server
+
+
+def closed_port() -> int:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return int(closed.getsockname()[1])
+
+
+@pytest.mark.needs("rsync")
+async def test_rsync_lists_every_odd_name(rsyncd: RsyncServer, catalog: CatalogTable) -> None:
+    result = await scan(catalog, rsyncd.url, match_times=True)
+    assert (result.method, result.fault, result.remark) == (Method.RSYNC, None, "")
+    assert result.holding is not None
+    assert held_paths(catalog, result.holding.held) == set(catalog.paths)
+    assert (result.catalog_version, result.catalog_files) == (3, 9)
+    assert {sample.path for sample in result.samples} < set(catalog.paths)
+
+
+@pytest.mark.needs("nginx")
+async def test_head_finds_every_odd_name(nginx: NginxServer, catalog: CatalogTable) -> None:
+    result = await scan(catalog, nginx.url, match_times=True)
+    assert (result.method, result.fault, result.remark) == (Method.HEAD, None, "")
+    assert result.holding is not None
+    assert held_paths(catalog, result.holding.held) == set(catalog.paths)
+
+
+@pytest.mark.needs("rsync")
+@pytest.mark.needs("nginx")
+async def test_both_methods_see_what_is_missing_and_what_differs(
+    root: Path, rsyncd: RsyncServer, nginx: NginxServer, catalog: CatalogTable
+) -> None:
+    (root / "plain").unlink()
+    (root / "hash #?%").write_bytes(b"longer than before")
+    os.utime(root / "empty", (MTIME_S + 60, MTIME_S + 60))
+    for url in (rsyncd.url, nginx.url):
+        result = await scan(catalog, url, match_times=True)
+        assert result.holding is not None
+        assert held_paths(catalog, result.holding.differing) == {b"hash #?%", b"empty"}
+        assert held_paths(catalog, result.holding.held) == set(catalog.paths) - {
+            b"plain",
+            b"hash #?%",
+            b"empty",
+        }
+        assert "18 bytes, the catalog says 7" in result.remark
+
+
+@pytest.mark.needs("rsync")
+async def test_an_rsync_server_that_is_down_is_a_reason(catalog: CatalogTable) -> None:
+    url = f"rsync://127.0.0.1:{closed_port()}/tree/"
+    result = await scan(catalog, url)
+    assert result.holding is None
+    assert result.fault is not None
+    assert result.fault.kind is FaultKind.RSYNC
+    assert result.fault.reason.startswith(f"{url}: rsync fails (")
+
+
+@pytest.mark.needs("rsync")
+@pytest.mark.parametrize(
+    ("path", "says"), [("nothing/", "Unknown module 'nothing'"), ("tree/nothing/", "No such file")]
+)
+async def test_a_module_or_folder_that_isnt_there_is_a_reason(
+    rsyncd: RsyncServer, catalog: CatalogTable, path: str, says: str
+) -> None:
+    result = await scan(catalog, rsyncd.url.removesuffix("tree/") + path)
+    assert result.fault is not None
+    assert says in result.fault.reason
+
+
+@pytest.mark.needs("rsync")
+@pytest.mark.needs("nginx")
+async def test_http_stands_in_when_rsync_fails_and_the_reason_is_kept(
+    nginx: NginxServer, catalog: CatalogTable
+) -> None:
+    result = await scan(catalog, f"rsync://127.0.0.1:{closed_port()}/tree/", nginx.url)
+    assert result.method is Method.HEAD
+    assert result.holding is not None
+    assert len(result.holding.held) == len(catalog)
+    assert "rsync fails" in result.remark
+
+
+@pytest.mark.needs("rsync")
+async def test_a_silent_rsync_server_ends_with_the_scans_time(catalog: CatalogTable) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"@RSYNCD: 31.0\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        url = f"rsync://127.0.0.1:{server.sockets[0].getsockname()[1]}/tree/"
+        settings = SETTINGS.model_copy(update={"scan_timeout_s": 0.5})
+        result = await scan(catalog, url, settings=settings)
+    assert result.fault is not None
+    assert result.fault.kind is FaultKind.TIMEOUT
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/comm").read_text().strip() for child in children]
+    assert "rsync" not in commands
+
+
+@pytest.mark.needs("rsync")
+async def test_an_rsync_server_on_a_private_address_is_refused(
+    rsyncd: RsyncServer, catalog: CatalogTable
+) -> None:
+    settings = SETTINGS.model_copy(update={"allow_private": False})
+    result = await scan(catalog, rsyncd.url, settings=settings)
+    assert result.fault is not None
+    assert result.fault.kind is FaultKind.PRIVATE_ADDRESS
+
+
+@pytest.mark.needs("rsync")
+async def test_rsync_connects_to_the_address_that_was_checked(
+    rsyncd: RsyncServer, catalog: CatalogTable
+) -> None:
+    async def answers(host: str, port: int) -> list[str]:
+        assert host == "rsync.example"
+        return ["127.0.0.99", "127.0.0.1"]  # nobody listens on the first
+
+    url = rsyncd.url.replace("127.0.0.1", "rsync.example")
+    result = await scan(catalog, url, lookup=answers)
+    assert result.holding is not None
+    assert len(result.holding.held) == len(catalog)
+
+
+async def test_a_soft_404_is_not_scanned_by_head(catalog: CatalogTable) -> None:
+    async def everything(request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    async with serving(everything) as base:
+        result = await scan(catalog, base)
+    assert result.holding is None
+    assert result.fault is not None
+    assert result.fault.kind is FaultKind.SOFT_404
+
+
+async def test_a_server_that_fails_is_given_up_soon(catalog: CatalogTable) -> None:
+    asked = 0
+
+    async def broken(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        raise web.HTTPInternalServerError
+
+    many = table({b"f%04d" % number: 1 for number in range(500)})
+    async with serving(broken) as base:
+        result = await scan(many, base)
+    assert result.fault is not None
+    assert "answers 500" in result.fault.reason
+    assert asked < 20
+
+
+async def test_connections_to_one_mirror_are_bounded() -> None:
+    open_now, most = 0, 0
+
+    async def counting(request: web.Request) -> web.Response:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.01)
+        open_now -= 1
+        raise web.HTTPNotFound
+
+    many = table({b"f%03d" % number: 1 for number in range(60)})
+    settings = SETTINGS.model_copy(update={"connections_per_mirror": 3})
+    async with serving(counting) as base:
+        result = await scan(many, base, settings=settings)
+    assert result.remark == "has none of the catalog's 60 files"
+    assert most == 3
+
+
+async def test_a_large_tree_without_rsync_says_what_to_do(
+    catalog: CatalogTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module, "MAX_HEAD_FILES", 8)
+    result = await scan(catalog, "http://127.0.0.1:9/")
+    assert result.fault is not None
+    assert result.fault.reason == (
+        "m.example: isos has 9 files, and more than 8 are listed by rsync only;"
+        " declare an rsync URL"
+    )
+
+
+async def test_one_bad_mirror_doesnt_end_a_run(catalog: CatalogTable) -> None:
+    results: list[ScanResult] = []
+
+    async def keep(result: ScanResult) -> None:
+        results.append(result)
+
+    async def nothing(request: web.Request) -> web.Response:
+        raise web.HTTPNotFound
+
+    async with serving(nothing) as base:
+        tree = Tree("isos", "/nowhere")
+        urls = [f"http://127.0.0.1:{closed_port()}/", base, "ftp://127.0.0.1/"]
+        targets = [ScanTarget(mirror(url), tree, catalog) for url in urls]
+        await scan_mirrors(targets, SETTINGS, keep, clock=time.time, rng=random.Random(1))
+    assert [result.holding is not None for result in results] == [False, True, False]
