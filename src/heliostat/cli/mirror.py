@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,8 @@ NameArgument = Annotated[str, typer.Argument(help="the mirror's name", metavar="
 JsonOption = Annotated[
     bool, typer.Option("--json", callback=json_option, help="JSON instead of tables")
 ]
+PIPED_COLUMNS = 10_000
+"""Wider than any line: reasons are at most 400 characters."""
 STATE_COLOURS = {"good": "green", "out": "red", "new": "yellow", "disabled": "dim"}
 
 
@@ -39,18 +42,21 @@ def list_(ctx: typer.Context, json: JsonOption = False) -> None:
         settings.print_json([view.to_json() for view in found])
         return
     if not found:
-        settings.err.print("no mirrors yet; `heliostat mirrors apply PATH --doit` registers them")
+        settings.err.print(
+            "no mirrors yet; `heliostat mirrors apply PATH --doit` registers them", soft_wrap=True
+        )
         return
-    table = _table("mirror", "state", "country", "since", "reason")
-    for view in found:
-        table.add_row(
+    rows = [
+        [
             escape(view.name),
             _state(view.shown_state),
             view.mirror.place.country,
             _ago(view.status.since_s),
             escape(view.shown_reason),
-        )
-    settings.out.print(table)
+        ]
+        for view in found
+    ]
+    _print_table(settings, ["mirror", "state", "country", "since", "reason"], rows)
 
 
 @app.command()
@@ -101,7 +107,8 @@ def probe(
         else:
             settings.err.print(
                 f"tree {escape(tree.name)} has no catalog yet, so its mirrors are not scanned;"
-                f" run `heliostat tree scan {escape(tree.name)}`"
+                f" run `heliostat tree scan {escape(tree.name)}`",
+                soft_wrap=True,
             )
     scans = len(scan_targets(loaded, catalogs, mirrors))
 
@@ -217,7 +224,7 @@ def _show_probes(
 ) -> None:
     several = len({scan.tree for view in found for scan in view.scans}) > 1
     columns = ["mirror", "state", *(["tree"] if several else []), "method", "files", "time"]
-    table = _table(*columns, "reason")
+    rows = []
     for view in found:
         for scan in view.scans or (None,):
             row = [escape(view.name), _state(view.shown_state)]
@@ -230,12 +237,13 @@ def _show_probes(
                 row.append(scan.method or "–")
                 row.append(f"{scan.held:,}/{total:,}" if total is not None else f"{scan.held:,}")
                 row.append(f"{scan.duration_s:.1f} s")
-            table.add_row(*row, escape(view.shown_reason))
-    settings.out.print(table)
+            rows.append([*row, escape(view.shown_reason)])
+    _print_table(settings, [*columns, "reason"], rows)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _print_table(settings: Settings, columns: list[str], rows: list[list[str]]) -> None:
+    """A table as wide as the terminal; piped, as wide as its content, so that lines stay whole."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(
             column,
@@ -243,7 +251,17 @@ def _table(*columns: str) -> Table:
             no_wrap=column not in ("mirror", "reason"),
             justify="right" if column in ("files", "time") else "left",
         )
-    return table
+    for row in rows:
+        table.add_row(*row)
+    out = settings.out
+    if out.is_terminal:
+        out.print(table)
+        return
+    out.width = PIPED_COLUMNS
+    with out.capture() as capture:
+        out.print(table)
+    lines = (line.rstrip() for line in capture.get().splitlines())
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _state(state: str) -> str:

@@ -35,7 +35,8 @@ def plan(
     _check(made, force)
     if not made.is_empty and not settings.json:
         settings.err.print(
-            f"nothing was changed; `heliostat mirrors apply {escape(str(path))} --doit` does it"
+            f"nothing was changed; `heliostat mirrors apply {escape(str(path))} --doit` does it",
+            soft_wrap=True,
         )
 
 
