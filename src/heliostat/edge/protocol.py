@@ -64,6 +64,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_header_count",
         "_in_head",
         "_is_https",
+        "_is_plain",
         "_lingers",
         "_out",
         "_parser",
@@ -92,6 +93,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._requests = 0
         self._out: list[bytes] = []
         self._in_head = False
+        self._is_plain = False
         self._lingers = False
         self._pending_bytes = 0
         self._deadline_s = 0.0
@@ -206,14 +208,7 @@ class EdgeProtocol(asyncio.Protocol):
 
         The parser has just read all of it: keep-alive, no body, no upgrade.
         """
-        if (
-            self._peer is not None
-            and not self._in_head
-            and not self._body_bytes
-            and data.count(_HEAD_END) == 1
-            and self._parser.should_keep_alive()
-            and not self._parser.should_upgrade()
-        ):
+        if self._is_plain and not self._in_head and data.count(_HEAD_END) == 1 and self._peer:
             self._handler.remember(data, self._fields, self._peer)
 
     def _discard(self, data: bytes) -> None:
@@ -283,6 +278,8 @@ class EdgeProtocol(asyncio.Protocol):
             or self._requests >= limits.REQUESTS_PER_CONNECTION
             or not self._parser.should_keep_alive()
         )
+        # Asked here, because the parser forgets it with the message.
+        self._is_plain = not last and not self._body_bytes and not self._parser.should_upgrade()
         self._write(answer, last, with_body=method != _HEAD)
         if last:
             self._close_after()
