@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 
 from heliostat.config.load import LoadedConfig
-from heliostat.manager.probing.run import run_liveness, run_scans
+from heliostat.manager.probing.runs import run_liveness, run_scans
 from heliostat.manager.publish import Publisher
 from heliostat.manager.setup import in_database
 from heliostat.manager.trees import load_catalogs, scan_tree

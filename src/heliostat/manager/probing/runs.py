@@ -38,6 +38,7 @@ async def run_liveness(
     names: Collection[str] | None = None,
     *,
     on_result: Callable[[LivenessResult], None] | None = None,
+    on_change: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
 ) -> RunSummary:
@@ -46,6 +47,7 @@ async def run_liveness(
     `catalogs` (tree → catalog) lets it ask for files that a mirror should hold; without one it
     asks for those its last scan saw. Disabled mirrors are looked at, too: who enables one again
     wants to know at once whether it works.
+    `on_change` is called at once for each result that changed something routing goes by.
     Raises: UnknownMirrorError: a name that isn't registered.
     """
     mirrors = await in_database(_chosen, names)
@@ -56,7 +58,10 @@ async def run_liveness(
     async def store(result: LivenessResult) -> None:
         nonlocal failed, changed
         failed += not result.alive
-        changed = await in_database(records.record_liveness, result) or changed
+        if await in_database(records.record_liveness, result):
+            changed = True
+            if on_change:
+                on_change()
         if on_result:
             on_result(result)
 
@@ -72,6 +77,7 @@ async def run_scans(
     names: Collection[str] | None = None,
     *,
     on_result: Callable[[ScanResult], None] | None = None,
+    on_change: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
 ) -> RunSummary:
@@ -87,7 +93,10 @@ async def run_scans(
     async def store(result: ScanResult) -> None:
         nonlocal failed, changed
         failed += result.holding is None
-        changed = await in_database(records.record_scan, result) or changed
+        if await in_database(records.record_scan, result):
+            changed = True
+            if on_change:
+                on_change()
         if on_result:
             on_result(result)
 
