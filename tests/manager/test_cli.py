@@ -125,7 +125,8 @@ def test_disable_and_enable(heliostat: Heliostat) -> None:
     )
     assert heliostat("mirror", "enable", "a.example")[1] == "a.example is enabled\n"
     assert heliostat("mirror", "enable", "a.example")[1] == "a.example is enabled already\n"
-    assert heliostat("mirror", "disable", "a.example")[0] == 2
+    assert heliostat("mirror", "disable", "a.example")[0] == 0
+    assert "disabled by hand" in heliostat("mirror", "show", "a.example")[1]
     assert heliostat("mirror", "enable", "b.example")[2] == (
         'heliostat: no mirror is called "b.example"; did you mean "a.example"?\n'
     )

@@ -35,7 +35,7 @@ def escape(name: bytes) -> bytes:
 names = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name)
 times_s = st.integers(0, 4_102_444_799)
 entries: st.SearchStrategy[Entry] = st.one_of(
-    st.builds(Entry, st.just(b"-"), names, st.integers(0, 2**50), times_s),
+    st.builds(Entry, st.just(b"-"), names, st.integers(0, 2**50), times_s, st.just(b"")),
     st.builds(
         lambda path, target, at: Entry(b"l", path, len(target), at, target), names, names, times_s
     ),

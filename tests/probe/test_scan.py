@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,6 +212,30 @@ async def test_a_server_that_fails_is_given_up_soon(catalog: CatalogTable) -> No
     assert result.fault is not None
     assert "answers 500" in result.fault.reason
     assert asked < 20
+
+
+@pytest.mark.parametrize(("broken_for_good", "held"), [(1, 39), (5, None)])
+async def test_files_without_a_clear_answer_are_asked_for_again(
+    broken_for_good: int, held: int | None
+) -> None:
+    seen: Counter[str] = Counter()
+
+    async def busy(request: web.Request) -> web.Response:
+        seen[request.path] += 1
+        if not request.path.startswith("/f"):
+            raise web.HTTPNotFound
+        number = int(request.path[2:])
+        if number % 8 == 0 and (seen[request.path] == 1 or number < 8 * broken_for_good):
+            raise web.HTTPTooManyRequests
+        return web.Response(body=b"x")
+
+    many = table({b"f%03d" % number: 1 for number in range(40)})
+    async with serving(busy) as base:
+        result = await scan(many, base)
+    assert max(seen.values()) == 2
+    assert (len(result.holding.held) if result.holding else None) == held
+    reason = result.fault.reason if result.fault else result.remark
+    assert "answers 429" in reason
 
 
 async def test_connections_to_one_mirror_are_bounded() -> None:

@@ -147,7 +147,9 @@ def enable(ctx: typer.Context, name: NameArgument) -> None:
 def disable(
     ctx: typer.Context,
     name: NameArgument,
-    reason: Annotated[str, typer.Option(help="why; shown to everyone who asks about the mirror")],
+    reason: Annotated[
+        str, typer.Option(help="why; shown to everyone who asks about the mirror")
+    ] = "",
 ) -> None:
     """Give a mirror no traffic until it is enabled again; its file and probes don't change that."""
     settings = Settings.of(ctx)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import random
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from heliostat.probe.limits import (
     TIME_SLACK_S,
 )
 from heliostat.probe.results import Sample, printable
+from heliostat.probe.rsync_listing import Entry
 
 UNSEEN, HELD, DIFFERING = 0, 1, 2
 
@@ -43,11 +45,33 @@ class Comparison:
 
     def __init__(self, catalog: CatalogTable, *, match_times: bool) -> None:
         self._catalog = catalog
-        self._match_times = match_times
+        self.match_times = match_times
+        self._sizes = np.ascontiguousarray(catalog.sizes_bytes).data
         self._state = bytearray(len(catalog))
         self._next_row = 0
         self._links: dict[bytes, bytes] = {}
         self._examples: list[str] = []
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """What an rsync listing shows. The common case stands here whole: it is met millions of
+        times."""
+        paths, sizes, state, times = self._catalog.paths, self._sizes, self._state, self.match_times
+        count, row = len(paths), self._next_row
+        for kind, path, size_bytes, mtime_s, target in entries:
+            if kind == b"-":
+                if row >= count or paths[row] != path:
+                    at = bisect_left(paths, path)
+                    if at == count or paths[at] != path:
+                        continue
+                    row = at
+                if sizes[row] == size_bytes and not times:
+                    state[row] = HELD
+                else:
+                    self.row(row, size_bytes, mtime_s)
+                row += 1
+            elif kind == b"l":
+                self.symlink(path, target)
+        self._next_row = row
 
     def file(self, path: bytes, size_bytes: int, mtime_s: int | None) -> None:
         """The mirror has a regular file there (`mtime_s` None: it doesn't say from when)."""
@@ -62,10 +86,10 @@ class Comparison:
 
     def row(self, row: int, size_bytes: int, mtime_s: int | None) -> None:
         """The mirror has the file of that catalog row, with that size and time."""
-        expected_bytes = int(self._catalog.sizes_bytes[row])
+        expected_bytes = self._sizes[row]
         if size_bytes != expected_bytes:
             self._differs(row, f"{size_bytes:,} bytes, the catalog says {expected_bytes:,}")
-        elif self._match_times and not self._same_time(row, mtime_s):
+        elif self.match_times and not self._same_time(row, mtime_s):
             self._differs(row, "another modification time than the catalog's")
         else:
             self._state[row] = HELD

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
+
+import aiohttp
 
 from heliostat.config.schema import ProbeSection
 from heliostat.model.catalog import CatalogTable
 from heliostat.probe.compare import Comparison
 from heliostat.probe.guard import Guard
 from heliostat.probe.http import file_url, look, open_session
-from heliostat.probe.limits import MAX_FAULTS_IN_A_ROW
+from heliostat.probe.limits import MAX_FAULTS_IN_A_ROW, MAX_UNCLEAR_SHARE, SECOND_LOOK_PAUSE_S
 from heliostat.probe.liveness import check_soft_404
 from heliostat.probe.pool import run_bounded
 from heliostat.probe.results import Fault, FaultKind
@@ -33,49 +36,78 @@ async def list_by_head(
 ) -> Fault | str:
     """Asks the endpoint `base` for every file of the catalog into `comparison`.
 
-    Returns: a fault, or a remark ("" when all went well).
+    Files without a clear answer are asked for a second time at the end. Returns: a fault (also when
+    more than MAX_UNCLEAR_SHARE stay unclear), or a remark ("" when all went well).
     """
-    faults: list[Fault] = []
-    in_a_row = 0
     async with open_session(guard, settings) as session:
         soft = await check_soft_404(session, guard, base, settings.timeout_s, rng)
         if soft is not None:
             return soft
-
-        async def ask(row: int) -> None:
-            nonlocal in_a_row
-            url = file_url(base, catalog.paths[row])
-            answer = await look(session, guard, url, settings.timeout_s)
-            if not isinstance(answer, Fault) and answer.status in ABSENT:
-                in_a_row = 0
-                return
-            if isinstance(answer, Fault):
-                fault = answer
-            elif answer.status != 200:
-                fault = Fault(FaultKind.STATUS, f"{url}: answers {answer.status}")
-            elif answer.size_bytes is None:
-                fault = Fault(FaultKind.SIZE, f"{url}: doesn't say how large it is")
-            else:
-                in_a_row = 0
-                comparison.row(row, answer.size_bytes, answer.modified_s)
-                return
-            faults.append(fault)
-            in_a_row += 1
-            if in_a_row >= MAX_FAULTS_IN_A_ROW:
-                raise _GivenUpError
-
+        asking = _Asking(session, guard, settings, comparison, catalog, base)
         try:
             async with asyncio.timeout(settings.scan_timeout_s):
-                await run_bounded(range(len(catalog)), ask, settings.connections_per_mirror)
+                unclear = await asking.ask_for(range(len(catalog)))
+                if unclear:
+                    await asyncio.sleep(SECOND_LOOK_PAUSE_S)
+                    unclear = await asking.ask_for(unclear)
         except _GivenUpError:
-            return faults[-1]
+            return asking.last_fault
         except TimeoutError:
-            return Fault(
-                FaultKind.TIMEOUT,
-                f"{base}: its scan took longer than {settings.scan_timeout_s:g} s",
-            )
-    if not faults:
-        return ""
-    if len(faults) == len(catalog):
-        return faults[0]
-    return f"no clear answer for {len(faults):,} of {len(catalog):,} files ({faults[0].reason})"
+            took = f"its scan took longer than {settings.scan_timeout_s:g} s"
+            return Fault(FaultKind.TIMEOUT, f"{base}: {took}")
+    if len(unclear) > len(catalog) * MAX_UNCLEAR_SHARE:
+        return asking.last_fault
+    if unclear:
+        why = asking.last_fault.reason
+        return f"no clear answer for {len(unclear):,} of {len(catalog):,} files ({why})"
+    return ""
+
+
+class _Asking:
+    """The requests of one scan and how many of them failed in a row."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        guard: Guard,
+        settings: ProbeSection,
+        comparison: Comparison,
+        catalog: CatalogTable,
+        base: str,
+    ) -> None:
+        self._session, self._guard, self._settings = session, guard, settings
+        self._comparison, self._catalog, self._base = comparison, catalog, base
+        self._in_a_row = 0
+        self.last_fault = Fault(FaultKind.PROTOCOL, f"{base}: gives no clear answers")
+
+    async def ask_for(self, rows: Iterable[int]) -> list[int]:
+        """Asks for the files of these rows. Returns: those that got no clear answer."""
+        unclear: list[int] = []
+
+        async def ask(row: int) -> None:
+            fault = await self._ask(row)
+            if fault is None:
+                self._in_a_row = 0
+                return
+            self.last_fault = fault
+            unclear.append(row)
+            self._in_a_row += 1
+            if self._in_a_row >= MAX_FAULTS_IN_A_ROW:
+                raise _GivenUpError
+
+        await run_bounded(rows, ask, self._settings.connections_per_mirror)
+        return sorted(unclear)
+
+    async def _ask(self, row: int) -> Fault | None:
+        url = file_url(self._base, self._catalog.paths[row])
+        answer = await look(self._session, self._guard, url, self._settings.timeout_s)
+        if isinstance(answer, Fault):
+            return answer
+        if answer.status in ABSENT:
+            return None
+        if answer.status != 200:
+            return Fault(FaultKind.STATUS, f"{url}: answers {answer.status}")
+        if answer.size_bytes is None:
+            return Fault(FaultKind.SIZE, f"{url}: doesn't say how large it is")
+        self._comparison.row(row, answer.size_bytes, answer.modified_s)
+        return None

@@ -13,6 +13,8 @@ MAX_HEAD_FILES = 2000
 """Largest catalog that is scanned by one HEAD request a file; larger ones need rsync."""
 MAX_FAULTS_IN_A_ROW = 5
 """HEAD requests that get no answer, one after the other, before a scan is given up."""
+MAX_UNCLEAR_SHARE = 0.1
+"""Of a catalog's files may stay without a clear answer in a HEAD scan that counts as done."""
 MAX_LISTING_BYTES = 4 * 1024**3
 MAX_LISTING_ENTRIES = 20_000_000
 MAX_LINE_BYTES = 64 * 1024

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -24,7 +23,7 @@ from heliostat.probe.limits import (
     RSYNC_SILENCE_S,
 )
 from heliostat.probe.results import Fault, FaultKind, printable
-from heliostat.probe.rsync_listing import Entry, ListingLimitError, ListingParser
+from heliostat.probe.rsync_listing import ListingLimitError, ListingParser
 
 RSYNC_PORT = 873
 OK_CODES = (0, 23, 24)
@@ -98,11 +97,11 @@ async def _run(
     assert process.stderr is not None
     errors = asyncio.create_task(_head(process.stderr))
     try:
-        parser = ListingParser()
+        parser = ListingParser(with_times=comparison.match_times)
         try:
             while chunk := await process.stdout.read(READ_BYTES):
-                _take(parser.feed(chunk), comparison)
-            _take(parser.finish(), comparison)
+                comparison.take(parser.feed(chunk))
+            comparison.take(parser.finish())
         except ListingLimitError as error:
             return 0, Fault(FaultKind.LIMIT, f"{url}: {error}")
         code = await process.wait()
@@ -111,14 +110,6 @@ async def _run(
         errors.cancel()
         await _end(process)
     return code, _judge(url, code, message, parser, settings)
-
-
-def _take(entries: Iterable[Entry], comparison: Comparison) -> None:
-    for entry in entries:
-        if entry.kind == b"-":
-            comparison.file(entry.path, entry.size_bytes, entry.mtime_s)
-        elif entry.kind == b"l":
-            comparison.symlink(entry.path, entry.target)
 
 
 def _judge(

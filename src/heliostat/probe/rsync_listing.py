@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heliostat.probe.limits import MAX_LINE_BYTES, MAX_LISTING_BYTES, MAX_LISTING_ENTRIES
 
@@ -22,11 +21,12 @@ _ENTRY = re.compile(
     re.MULTILINE,
 )
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
+_NO_DIGIT = re.compile(rb"[^0-9]")
 _ARROW = b" -> "
+_Line = tuple[bytes, bytes, bytes, bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a listing. `kind` is the first letter of the mode: b"-" file, b"l" symlink."""
 
     kind: bytes
@@ -43,7 +43,9 @@ class ListingLimitError(Exception):
 class ListingParser:
     """Feed it chunks of bytes as they come; it gives the entries that are complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_times: bool = True) -> None:
+        """`with_times` false leaves every `mtime_s` 0: dates are a third of the work."""
+        self._with_times = with_times
         self._rest = b""
         self._bytes = 0
         self._days: dict[bytes, int] = {}
@@ -51,7 +53,7 @@ class ListingParser:
         self.started = False
         """The entry of "." was seen: this is a listing of a folder."""
 
-    def feed(self, chunk: bytes) -> Iterator[Entry]:
+    def feed(self, chunk: bytes) -> list[Entry]:
         """The entries that end in `chunk`. Raises: ListingLimitError: too long in any way."""
         self._bytes += len(chunk)
         if self._bytes > MAX_LISTING_BYTES:
@@ -61,26 +63,43 @@ class ListingParser:
         self._rest = data[end:]
         if len(self._rest) > MAX_LINE_BYTES:
             raise ListingLimitError(f"its listing has a line of over {MAX_LINE_BYTES:,} bytes")
-        yield from self._parse(data[:end])
+        return self._parse(data[:end])
 
-    def finish(self) -> Iterator[Entry]:
+    def finish(self) -> list[Entry]:
         """The entry of a last line without an end."""
         rest, self._rest = self._rest, b""
-        yield from self._parse(rest)
+        return self._parse(rest)
 
-    def _parse(self, text: bytes) -> Iterator[Entry]:
-        for kind, size, day, clock, name in _ENTRY.findall(text):
-            if not self.started:
-                self.started = kind == b"d" and name == b"."
-                continue
-            self.entries += 1
-            if self.entries > MAX_LISTING_ENTRIES:
-                raise ListingLimitError(f"it lists more than {MAX_LISTING_ENTRIES:,} entries")
+    def _parse(self, text: bytes) -> list[Entry]:
+        lines = _ENTRY.findall(text)
+        if not self.started:
+            lines = self._from_the_start(lines)
+        self.entries += len(lines)
+        if self.entries > MAX_LISTING_ENTRIES:
+            raise ListingLimitError(f"it lists more than {MAX_LISTING_ENTRIES:,} entries")
+        found = []
+        mtime_s = 0
+        for kind, size, day, clock, name in lines:
             if kind == b"d":
                 continue
-            size_bytes = int(size) if size.isdigit() else int(re.sub(rb"[^0-9]", b"", size))
-            path, target = _link(name, size_bytes) if kind == b"l" else (_plain(name), b"")
-            yield Entry(kind, path, size_bytes, self._time_s(day, clock), target)
+            size_bytes = int(size) if size.isdigit() else int(_NO_DIGIT.sub(b"", size))
+            if self._with_times:
+                mtime_s = self._time_s(day, clock)
+            if kind == b"l":
+                path, target = _link(name, size_bytes)
+                found.append(Entry(kind, path, size_bytes, mtime_s, target))
+            else:
+                path = _plain(name) if b"\\#" in name else name
+                found.append(Entry(kind, path, size_bytes, mtime_s))
+        return found
+
+    def _from_the_start(self, lines: list[_Line]) -> list[_Line]:
+        """What follows the entry of the folder itself."""
+        for number, (kind, _, _, _, name) in enumerate(lines, 1):
+            if kind == b"d" and name == b".":
+                self.started = True
+                return lines[number:]
+        return []
 
     def _time_s(self, day: bytes, clock: bytes) -> int:
         midnight_s = self._days.get(day)
@@ -97,8 +116,6 @@ class ListingParser:
 
 
 def _plain(name: bytes) -> bytes:
-    if b"\\#" not in name:
-        return name
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), name)
 
 

@@ -67,7 +67,7 @@ class MirrorView:
         if self.disabled_by == "file":
             return "its file says enabled = false"
         if self.disabled_by:
-            return self.disabled_reason
+            return self.disabled_reason or "disabled by hand"
         return self.status.reason or "; ".join(scan.reason for scan in self.scans if scan.reason)
 
     def to_json(self) -> dict[str, Any]:
