@@ -37,7 +37,7 @@ from heliostat.geo.layers import (
     no_locations,
 )
 from heliostat.geo.licences import CC_BY, DBIP_ATTRIBUTION
-from heliostat.geo.means import weighted_means
+from heliostat.geo.means import unit_vectors, weighted_means
 from heliostat.geo.mmdb import read_mmdb
 from heliostat.geo.packed import pack_layers
 from heliostat.geo.ranges import read_ranges
@@ -174,8 +174,7 @@ def gather(city4: Layer, city6: Layer) -> Layer:
     )
     mean_latitude, mean_longitude = weighted_means(
         cell[is_placed],
-        latitude[is_placed],
-        longitude[is_placed],
+        unit_vectors(latitude[is_placed], longitude[is_placed]),
         weights[is_placed],
         len(distinct),
     )
@@ -247,8 +246,8 @@ def notice(city: Path, asn: Path, layers: list[Layer]) -> str:
     for folder, name, layer in ((city, CITY_PACKAGE, layers[0]), (asn, ASN_PACKAGE, layers[1])):
         built = f"{layer.info.built_at:%Y-%m-%d}" if layer.info.built_at else ""
         parts.append(f"\n{name} {version(folder)[0]} (built {built})\n{layer.info.attribution}\n")
-        for text in sorted(folder.glob("*LICENSE*")) + sorted(folder.glob("MODIFICATIONS")):
-            parts.append(f"\n--- {text.name}\n{text.read_text(encoding='utf-8').strip()}\n")
+        texts = [*sorted(folder.glob("*LICENSE*")), *sorted(folder.glob("MODIFICATIONS"))]
+        parts += [f"\n--- {text.name}\n{text.read_text('utf-8').strip()}\n" for text in texts]
     return "".join(parts)
 
 

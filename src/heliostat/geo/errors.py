@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heliostat.model.errors import EXIT_REFUSED, HeliostatError
+from heliostat.model.errors import EXIT_REFUSED, EXIT_USAGE, HeliostatError
 
 
 class GeoError(HeliostatError):
@@ -19,6 +19,12 @@ class SourceFileError(GeoError):
         self.line = line
         where = f"{path}:{line}" if line else f"{path}"
         super().__init__(f"{where}: {message}")
+
+
+class AddressError(GeoError):
+    """What someone asks for is no IP address."""
+
+    exit_code = EXIT_USAGE
 
 
 class ZoneTableError(GeoError):

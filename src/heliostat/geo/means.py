@@ -8,22 +8,27 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 
+def unit_vectors(latitude: Floats, longitude: Floats) -> NDArray[np.float64]:
+    """Positions in degrees as unit vectors, shape (3, n)."""
+    phi = np.radians(latitude.astype(np.float64))
+    lam = np.radians(longitude.astype(np.float64))
+    return np.stack((np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)))
+
+
 def weighted_means(
-    group: NDArray[np.int64], latitude: Floats, longitude: Floats, weight: Floats, groups: int
+    group: NDArray[np.int64],
+    vectors: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    groups: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean latitude and longitude (degrees) of each of `groups` groups; NaN for an empty one.
 
-    `group`, `latitude`, `longitude` and `weight` have one entry a point; weights are ≥ 0 and
-    positions known.
+    `group` and `weight` (≥ 0) have one entry a point, `vectors` one column.
     """
-    phi = np.radians(latitude.astype(np.float64))
-    lam = np.radians(longitude.astype(np.float64))
-    x = np.bincount(group, weight * np.cos(phi) * np.cos(lam), groups)
-    y = np.bincount(group, weight * np.cos(phi) * np.sin(lam), groups)
-    z = np.bincount(group, weight * np.sin(phi), groups)
+    x, y, z = (np.bincount(group, weight * part, groups) for part in vectors)
     is_empty = np.bincount(group, weight, groups) == 0
-    mean_latitude = np.degrees(np.arctan2(z, np.hypot(x, y)))
-    mean_longitude = np.degrees(np.arctan2(y, x))
-    mean_latitude[is_empty] = np.nan
-    mean_longitude[is_empty] = np.nan
-    return mean_latitude.astype(np.float32), mean_longitude.astype(np.float32)
+    latitude = np.degrees(np.arctan2(z, np.hypot(x, y)))
+    longitude = np.degrees(np.arctan2(y, x))
+    latitude[is_empty] = np.nan
+    longitude[is_empty] = np.nan
+    return latitude.astype(np.float32), longitude.astype(np.float32)

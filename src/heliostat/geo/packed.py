@@ -102,7 +102,9 @@ def _columns(layer: Layer) -> dict[str, bytes]:
         "longitude": locations.longitude.astype("<f4").tobytes(),
     }
     for family, part in (("4", layer.ipv4), ("6", layer.ipv6)):
-        columns["starts" + family] = _varints(np.diff(part.starts.astype(np.uint64)))
+        shift = _common_zeros(part.starts)
+        differences = np.diff(part.starts.astype(np.uint64) >> np.uint64(shift))
+        columns["starts" + family] = _varints(np.append(np.uint64(shift), differences))
         for name, values in (("location", part.location), ("asn", part.asn)):
             by_frequency, ranks = _ranked(values)
             columns[f"{name}-values{family}"] = _varints(by_frequency)
@@ -127,7 +129,8 @@ def _layer(info: SourceInfo, columns: dict[str, bytes]) -> Layer:
     families = []
     for family, dtype in (("4", np.uint32), ("6", np.uint64)):
         differences = _numbers(columns["starts" + family])
-        starts = np.concatenate((np.zeros(1, np.uint64), np.cumsum(differences, dtype=np.uint64)))
+        shift, differences[0] = differences[0], 0
+        starts = np.cumsum(differences, dtype=np.uint64) << shift
         location = _unranked(columns, "location", family)
         asn = _unranked(columns, "asn", family)
         if len(location) != len(starts) or len(asn) != len(starts):
@@ -138,6 +141,12 @@ def _layer(info: SourceInfo, columns: dict[str, bytes]) -> Layer:
     numbers = np.cumsum(_numbers(columns["as-numbers"]), dtype=np.uint64).tolist()
     names = columns["as-names"].decode().split("\n") if numbers else []
     return Layer(info, families[0], families[1], locations, dict(zip(numbers, names, strict=True)))
+
+
+def _common_zeros(starts: NDArray[Any]) -> int:
+    """How many low bits are 0 in all of `starts`: 8 when they are all /24s."""
+    every = int(np.bitwise_or.reduce(starts))
+    return (every & -every).bit_length() - 1 if every else 0
 
 
 def _ranked(values: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -185,15 +194,16 @@ def _numbers(raw: bytes) -> Numbers:
     ends = np.flatnonzero(octets < 0x80)
     if not len(ends) or ends[-1] != len(octets) - 1:
         raise ValueError("a column is cut off")
-    at = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
-    length = ends - at + 1
+    length = np.diff(ends, prepend=-1)
     if int(length.max()) > 10:
         raise ValueError("a number is too long")
-    values = (octets[at] & np.uint8(0x7F)).astype(np.uint64)
+    # The last byte first, then the ones before it: most numbers have one byte, few have three.
+    values = octets[ends].astype(np.uint64)
+    more = np.flatnonzero(length > 1)
     for position in range(1, int(length.max())):
-        has = np.flatnonzero(length > position)
-        byte = (octets[at[has] + position] & np.uint8(0x7F)).astype(np.uint64)
-        values[has] |= byte << np.uint64(7 * position)
+        byte = (octets[ends[more] - position] & np.uint8(0x7F)).astype(np.uint64)
+        values[more] = values[more] << np.uint64(7) | byte
+        more = more[length[more] > position + 1]
     return values
 
 

@@ -13,7 +13,7 @@ named for it.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +31,10 @@ from heliostat.geo.layers import (
     SourceInfo,
     Starts,
     drop_repeats,
+    join_starts,
     no_locations,
 )
-from heliostat.geo.means import weighted_means
+from heliostat.geo.means import unit_vectors, weighted_means
 from heliostat.model.place import Place
 
 MAX_LAYERS = 64
@@ -85,13 +86,10 @@ class PlaceTable:
     ipv4: TableFamily
     ipv6: TableFamily
     locations: Locations
-    layers: tuple[Layer, ...]
-    """For names and notices; the columns of the layers themselves may be empty."""
-
-    @property
-    def sources(self) -> tuple[SourceInfo, ...]:
-        """Where it all comes from, in the order of the merge."""
-        return tuple(layer.info for layer in self.layers)
+    sources: tuple[SourceInfo, ...]
+    """Where it all comes from, in the order of the merge."""
+    as_names: tuple[Mapping[int, str], ...]
+    """For each source the names of AS numbers that it has."""
 
     def lookup(self, address: str) -> PlaceLookup:
         """What is known of `address` (IPv4 or IPv6 text).
@@ -122,8 +120,8 @@ class PlaceTable:
 
     def as_name(self, asn: int) -> str:
         """The first name that any source has for an AS number; "" when there is none."""
-        for layer in self.layers:
-            if name := layer.as_names.get(asn, ""):
+        for names in self.as_names:
+            if name := names.get(asn, ""):
                 return name
         return ""
 
@@ -140,7 +138,7 @@ class PlaceTable:
             "asn": int(family.asn_by[row]),
         }
         names = {
-            field: COUNTRY_MIDDLE if by == MIDDLE else self.layers[by].info.name
+            field: COUNTRY_MIDDLE if by == MIDDLE else self.sources[by].name
             for field, by in said.items()
             if by != NOBODY
         }
@@ -164,7 +162,11 @@ def merge(layers: Sequence[Layer]) -> PlaceTable:
     pool.fill_middles(((ipv4, rows4), (ipv6, rows6)))
     locations, renumber = pool.compact(rows4, rows6)
     return PlaceTable(
-        _finish(ipv4, renumber[rows4]), _finish(ipv6, renumber[rows6]), locations, tuple(layers)
+        _finish(ipv4, renumber[rows4]),
+        _finish(ipv6, renumber[rows6]),
+        locations,
+        tuple(layer.info for layer in layers),
+        tuple(layer.as_names for layer in layers),
     )
 
 
@@ -200,8 +202,11 @@ class _LocationPool:
     def fill_middles(self, families: Sequence[tuple[_Said, NDArray[np.int64]]]) -> None:
         """Gives every range with a country and no location the country's middle."""
         (ipv4, rows4), (ipv6, rows6) = families
-        wanted = np.unique(np.concatenate([said.country[(rows == 0)] for said, rows in families]))
-        wanted = wanted[wanted != 0]
+        is_wanted = np.zeros(1 << 16, np.bool_)
+        for said, rows in families:
+            is_wanted[said.country[rows == 0]] = True
+        is_wanted[0] = False
+        wanted = np.flatnonzero(is_wanted).astype(np.uint16)
         if not len(wanted):
             return
         sizes4 = np.diff(np.append(ipv4.starts.astype(np.float64), float(IPV4_END)))
@@ -213,8 +218,7 @@ class _LocationPool:
         is_placed &= wanted[group] == self.country
         latitude, longitude = weighted_means(
             group[is_placed],
-            self.latitude[is_placed],
-            self.longitude[is_placed],
+            unit_vectors(self.latitude[is_placed], self.longitude[is_placed]),
             weights[is_placed],
             len(wanted),
         )
@@ -273,7 +277,7 @@ def _merge_family(
     edges = [np.zeros(1, dtype), *(family.starts for family in families)]
     if is_ipv6:
         edges.append(np.array([e for a, b in EMBEDDING_RANGES_64 for e in (a, b + 1)], dtype))
-    starts = np.unique(np.concatenate(edges)) if len(families) != 1 or is_ipv6 else edges[1]
+    starts = join_starts(edges, dtype)
     count = len(starts)
     country = np.zeros(count, np.uint16)
     rows = np.zeros(count, np.int64)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from heliostat.geo.countries import continent_of, unpack
 from heliostat.geo.declared import Declared, declare
 from heliostat.geo.errors import ZoneTableError
-from heliostat.geo.layers import IPV4_END, IPV6_END, Locations, drop_repeats
-from heliostat.geo.means import weighted_means
+from heliostat.geo.layers import IPV4_END, IPV6_END, Locations, drop_repeats, join_starts
+from heliostat.geo.means import unit_vectors, weighted_means
 from heliostat.geo.table import PlaceTable, TableFamily
 from heliostat.geo.zonetable import MAX_ZONES, MIXED, SLASH24_COUNT, ZonePlace, ZoneTable
 from heliostat.model.place import Place
@@ -44,7 +44,7 @@ class _Pieces:
     starts4: NDArray[np.uint32]
     starts6: NDArray[np.uint64]
     location: Int64s
-    asn: Int64s
+    asn_code: Int64s
     networks: Int64s
     weight: NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def build_zones(table: PlaceTable, *, asns: frozenset[int], networks: Sequence[s
     """
     declared = declare(networks)
     pieces = _pieces(table, declared, asns)
-    for group, asn in _groupings(table.locations, pieces.asn):
+    for group, asn in _groupings(table.locations, pieces.asn_code):
         zones = _number(group[pieces.location], asn, pieces.networks)
         count = int(zones.max()) + 1
         if count <= MAX_ZONES:
@@ -67,12 +67,13 @@ def build_zones(table: PlaceTable, *, asns: frozenset[int], networks: Sequence[s
             f"the declared networks alone make {count} zones, more than {MAX_ZONES};"
             " declare larger networks instead of their parts"
         )
-    places = _zone_places(table.locations, pieces, zones, count, asn, declared)
+    asn_of = [0, *sorted(asns - {0})]
+    places = _zone_places(table.locations, pieces, zones, count, asn, asn_of, declared)
     return ZoneTable(_arrays(pieces, zones, declared), places)
 
 
 def _groupings(locations: Locations, asn: Int64s) -> Any:
-    """(location → cell, ASN of every piece), from the finest to the coarsest."""
+    """(location → cell, AS code of every piece), from the finest to the coarsest."""
     for grid_deg in GRIDS_DEG:
         yield _cells(locations, grid_deg), asn
     nothing = np.zeros_like(asn)
@@ -95,30 +96,20 @@ def _cells(locations: Locations, grid_deg: float) -> Int64s:
 
 def _pieces(table: PlaceTable, declared: Declared, asns: frozenset[int]) -> _Pieces:
     special = np.array(sorted(asns - {0}), np.uint32)
-    starts4, row4, sets4 = _join(table.ipv4, declared.starts4, declared.sets4, special)
-    starts6, row6, sets6 = _join(table.ipv6, declared.starts6, declared.sets6, special)
+    starts4, location4, code4, sets4 = _join(table.ipv4, declared.starts4, declared.sets4, special)
+    starts6, location6, code6, sets6 = _join(table.ipv6, declared.starts6, declared.sets6, special)
     highs = np.array([high for high, _, _ in declared.long6], np.uint64)
     row_long = np.searchsorted(table.ipv6.starts, highs, "right") - 1
     sets_long = np.array([number for _, _, number in declared.long6], np.int64)
     sizes4 = np.diff(np.append(starts4.astype(np.float64), float(IPV4_END)))
     sizes6 = np.diff(np.append(starts6.astype(np.float64), float(IPV6_END)))
+    location_long = table.ipv6.location[row_long]
+    code_long = _code(table.ipv6.asn[row_long], special)
     return _Pieces(
         starts4=starts4,
         starts6=starts6,
-        location=np.concatenate(
-            (
-                table.ipv4.location[row4],
-                table.ipv6.location[row6],
-                table.ipv6.location[row_long],
-            )
-        ).astype(np.int64),
-        asn=np.concatenate(
-            (
-                _only(table.ipv4.asn, special)[row4],
-                _only(table.ipv6.asn, special)[row6],
-                _only(table.ipv6.asn, special)[row_long],
-            )
-        ).astype(np.int64),
+        location=np.concatenate((location4, location6, location_long)).astype(np.int64),
+        asn_code=np.concatenate((code4, code6, code_long)),
         networks=np.concatenate((sets4, sets6, sets_long)),
         weight=np.concatenate((sizes4, sizes6 * (_IPV6_48_WEIGHT / 65_536), np.zeros(len(highs)))),
     )
@@ -129,32 +120,42 @@ def _join(
     starts: NDArray[Any],
     sets: Int64s,
     special: NDArray[np.uint32],
-) -> tuple[NDArray[Any], Int64s, Int64s]:
-    """Starts of pieces, each with its row of `family` and the number of its declared networks."""
-    kept, _, _ = drop_repeats(family.starts, family.location, _only(family.asn, special))
-    joined = np.union1d(kept, starts)
-    rows = np.searchsorted(family.starts, joined, "right") - 1
-    return joined, rows, sets[np.searchsorted(starts, joined, "right") - 1]
+) -> tuple[NDArray[Any], NDArray[np.uint32], Int64s, Int64s]:
+    """Starts of pieces, each with its location, AS code and number of declared networks."""
+    kept, location, code = drop_repeats(family.starts, family.location, _code(family.asn, special))
+    joined = join_starts((kept, starts), kept.dtype)
+    rows = np.searchsorted(kept, joined, "right") - 1
+    within = sets[np.searchsorted(starts, joined, "right") - 1]
+    return joined, location[rows], code[rows], within
 
 
-def _only(asn: NDArray[np.uint32], special: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """`asn` with 0 for every number that isn't `special`."""
+def _code(asn: NDArray[np.uint32], special: NDArray[np.uint32]) -> Int64s:
+    """1 + the index in `special` (sorted) of each AS number, 0 for those that aren't in it."""
     if not len(special):
-        return np.zeros_like(asn)
+        return np.zeros(len(asn), np.int64)
     found = np.searchsorted(special, asn).clip(0, len(special) - 1)
-    only = asn.copy()
-    only[special[found] != asn] = 0
-    return only
+    code: Int64s = found.astype(np.int64) + 1
+    code[special[found] != asn] = 0
+    return code
 
 
-def _number(cell: Int64s, asn: Int64s, networks: Int64s) -> Int64s:
-    """Numbers the combinations from 0 without gaps; (0, 0, 0) is 0 even when it doesn't occur."""
-    asn_values, asn_code = np.unique(np.append(asn, 0), return_inverse=True)
+def _number(cell: Int64s, asn_code: Int64s, networks: Int64s) -> Int64s:
+    """Numbers the combinations from 0 without gaps; (0, 0, 0) is 0 even when it doesn't occur.
+
+    First those outside of all declared networks, which are nearly all pieces and are numbered by
+    a table of what occurs; then the others, by sorting.
+    """
+    code = cell * (int(asn_code.max(initial=0)) + 1) + asn_code
+    is_inside = networks != 0
+    occurs = np.zeros(int(code.max(initial=0)) + 1, np.bool_)
+    occurs[code[~is_inside]] = True
+    occurs[0] = True
+    number = np.cumsum(occurs) - 1
+    zones: Int64s = number[code]
     sets = int(networks.max(initial=0)) + 1
-    code = (cell * len(asn_values) + asn_code[:-1]) * sets + networks
-    code = np.append(code, 0)
-    numbers: Int64s = np.unique(code, return_inverse=True)[1][:-1].astype(np.int64)
-    return numbers
+    inside = np.unique(code[is_inside] * sets + networks[is_inside], return_inverse=True)[1]
+    zones[is_inside] = int(number[-1]) + 1 + inside
+    return zones
 
 
 def _zone_places(
@@ -163,24 +164,28 @@ def _zone_places(
     zones: Int64s,
     count: int,
     asn: Int64s,
+    asn_of: Sequence[int],
     declared: Declared,
 ) -> list[ZonePlace]:
     """The place of every zone: its weightiest country and subdivision, its mean position."""
-    pair, index = np.unique(zones << 32 | pieces.location, return_inverse=True)
     # A piece without weight (inside a /64) still has a place: a grain of weight keeps it.
-    weight = np.bincount(index, pieces.weight + 1e-12)
-    zone, location = pair >> 32, pair & 0xFFFF_FFFF
-    is_placed = ~np.isnan(locations.latitude[location])
+    weight = pieces.weight + 1e-9
+    is_placed = ~np.isnan(locations.latitude[pieces.location])
     latitude, longitude = weighted_means(
-        zone[is_placed],
-        locations.latitude[location[is_placed]],
-        locations.longitude[location[is_placed]],
+        zones[is_placed],
+        unit_vectors(locations.latitude, locations.longitude)[:, pieces.location[is_placed]],
         weight[is_placed],
         count,
     )
-    order = np.lexsort((location, -weight, zone))
-    heaviest = np.zeros(count, np.int64)
-    heaviest[zone[order][::-1]] = location[order][::-1]
+    heaviest_first = np.argsort(
+        -np.bincount(pieces.location, weight, len(locations)), kind="stable"
+    )
+    rank = np.empty(len(locations), np.int64)
+    rank[heaviest_first] = np.arange(len(locations))
+    best = np.full(count, len(locations), np.int64)
+    np.minimum.at(best, zones, rank[pieces.location])
+    best[best == len(locations)] = rank[0]
+    heaviest = heaviest_first[best]
     first_piece = np.full(count, -1, np.int64)
     first_piece[zones[::-1]] = np.arange(len(zones))[::-1]
     countries = locations.country[heaviest]
@@ -194,7 +199,7 @@ def _zone_places(
             country=country,
             continent=continent_of(country),
             subdivision=locations.names[int(locations.subdivision[heaviest[number]])],
-            asn=int(asn[first]) if first >= 0 else 0,
+            asn=asn_of[int(asn[first])] if first >= 0 else 0,
             latitude=round(lat, 3) if is_known else None,
             longitude=round(lon, 3) if is_known else None,
         )
@@ -247,7 +252,7 @@ def _mark_mixed(
     if not highs:
         return starts, zones
     after = [high + 1 for high in highs if high + 1 < IPV6_END]
-    cuts = np.union1d(starts, np.array([*highs, *after], np.uint64))
+    cuts = join_starts((starts, np.array([*highs, *after], np.uint64)), np.uint64)
     marked = zones[np.searchsorted(starts, cuts, "right") - 1]
     marked[np.searchsorted(cuts, np.array(highs, np.uint64))] = MIXED
     return cuts, marked
