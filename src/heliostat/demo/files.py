@@ -74,6 +74,7 @@ def _from_debian(root: Path, work_dir: Path, say: Say) -> str:
     for package in sorted(downloads.glob("*.deb")):
         name, version = package.stem.split("_")[:2]
         unpacked = work_dir / "unpacked" / name
+        unpacked.mkdir(parents=True)
         if not _run(["dpkg-deb", "-x", str(package), str(unpacked)], downloads):
             continue
         target = root / "releases" / name / version.replace("%3a", "-")

@@ -46,12 +46,12 @@ class DemoClient:
 
 
 CLIENTS = (
-    DemoClient("Munich, Germany", "129.187.254.32", "erlangen.de"),
-    DemoClient("Erlangen, Germany (IPv6)", "2001:638:a000::1", "erlangen.de"),
-    DemoClient("Paris, France", "134.157.0.129", "erlangen.de"),
-    DemoClient("London, Great Britain", "155.198.0.1", "erlangen.de"),
-    DemoClient("Cambridge, United States", "18.9.22.69", "ashburn.us"),
-    DemoClient("Tokyo, Japan", "130.69.0.1", "tokyo.jp"),
-    DemoClient("Seoul, South Korea", "147.46.10.1", "tokyo.jp"),
-    DemoClient("São Paulo, Brazil", "143.107.0.1", "saopaulo.br"),
+    DemoClient("Munich", "129.187.254.32", "erlangen.de"),
+    DemoClient("Erlangen (IPv6)", "2001:638:a000::1", "erlangen.de"),
+    DemoClient("Paris", "134.157.0.129", "erlangen.de"),
+    DemoClient("London", "155.198.0.1", "erlangen.de"),
+    DemoClient("Cambridge, MA", "18.9.22.69", "ashburn.us"),
+    DemoClient("Tokyo", "130.69.0.1", "tokyo.jp"),
+    DemoClient("Seoul", "147.46.10.1", "tokyo.jp"),
+    DemoClient("São Paulo", "143.107.0.1", "saopaulo.br"),
 )

@@ -54,11 +54,12 @@ def run_demo(data_dir: Path, tree: Path | None, *, once: bool, console: Console)
     Raises:
         HeliostatError: a step failed; says which and what to do.
     """
+    data_dir = data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
     with console.status("preparing") as status:
         found = _tree(data_dir, tree, status.update)
         _step(console, "tree", f"{found.origin} in {found.root}")
-        with Stage(data_dir.absolute(), found.root) as stage:
+        with Stage(data_dir, found.root) as stage:
             servers = stage.start_mirrors(status.update)
             _step(console, "mirrors", f"{len(MIRRORS)} on 127.0.0.11 to .16, by {servers}")
             stage.write_config()
@@ -70,7 +71,8 @@ def run_demo(data_dir: Path, tree: Path | None, *, once: bool, console: Console)
             status.stop()
             _step(console, "edge", f"{stage.edge_url}")
             path = "/" + str(stage.newest())
-            console.print(_table(path, rows))
+            console.print(f"\n{path}", markup=False)
+            console.print(_table(rows))
             wrong = [row for row in rows if not row.is_right]
             _conclude(console, rows, wrong)
             if once:
@@ -159,7 +161,7 @@ async def _downloads(stage: Stage, say: Say) -> list[Row]:
             eligible = [m for m in decision.considered if m.eligible]
             cost = next((m.cost_ms for m in eligible if m.mirror == chosen), float("nan"))
             others = [m for m in eligible if m.mirror != chosen]
-            runner_up = f"{others[0].mirror} ({others[0].cost_ms:.0f} ms)" if others else "none"
+            runner_up = f"{others[0].mirror} {others[0].cost_ms:.0f} ms" if others else "none"
             rows.append(Row(client, chosen, cost, runner_up, done))
     return rows
 
@@ -180,14 +182,14 @@ def _step(console: Console, name: str, text: str) -> None:
     console.print(f"[bold]{name:>8}[/bold]  {text}")
 
 
-def _table(path: str, rows: list[Row]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), title=path, title_justify="left")
-    for name in ("client in", "mirror"):
-        table.add_column(name)
-    table.add_column("cost", justify="right")
+def _table(rows: list[Row]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("client in", "sent to"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True)
     for name in ("runner-up", "sha256"):
-        table.add_column(name)
-    table.add_column("time", justify="right")
+        table.add_column(name, no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
     for row in rows:
         digest = row.download.sha256[:8]
         table.add_row(
@@ -195,7 +197,7 @@ def _table(path: str, rows: list[Row]) -> Table:
             row.chosen if row.is_right else f"[red]{row.chosen}[/red]",
             f"{row.cost_ms:.0f} ms",
             row.runner_up,
-            f"{digest}… verified" if row.download.verified else f"[red]{digest}… WRONG[/red]",
+            "verified" if row.download.verified else f"[red]{digest}… WRONG[/red]",
             f"{row.download.time_s * 1000:.0f} ms",
         )
     return table
@@ -206,8 +208,8 @@ def _conclude(console: Console, rows: list[Row], wrong: list[Row]) -> None:
     stale = sum(row.chosen in by_health[Health.STALE] for row in rows)
     dead = sum(row.chosen in by_health[Health.DEAD] for row in rows)
     console.print(
-        f"{len(rows) - len(wrong)} of {len(rows)} got the right bytes from the nearest good mirror;"
-        f" {dead} were sent to the dead one, {stale} to the one without this file"
+        f"\n{len(rows) - len(wrong)} of {len(rows)} got the right bytes from the nearest good mirror;"
+        f" {dead} were sent to the dead one,\n{stale} to the one that lacks this file"
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from heliostat.config.load import LoadedConfig
-from heliostat.geo.sources import load_places, notices
+from heliostat.geo.notices import notices
+from heliostat.geo.sources import load_places
 from heliostat.geo.table import PlaceTable
 from heliostat.geo.zones import ZoneTable, build_zones
 from heliostat.manager.places import PlaceFiller

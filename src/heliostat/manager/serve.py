@@ -17,7 +17,6 @@ import structlog
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.children import die_with_parent
-from heliostat.manager.jobs import Jobs
 from heliostat.manager.setup import setup_django
 
 log = structlog.get_logger()
@@ -38,6 +37,8 @@ def serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: bool) ->
 
 
 async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: bool) -> int:
+    from heliostat.manager.jobs import Jobs  # it has tables, which need Django set up
+
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
