@@ -93,9 +93,9 @@ def _show(settings: Settings, made: Plan, *, applied: bool) -> None:
         settings.print_json({**made.to_json(), "applied": applied})
         return
     out = settings.out
-    for name in made.added:
+    for name, fields in made.to_json()["added"].items():
         out.print(f"[green]+ {escape(name)}[/]")
-        for key, value in made.to_json()["added"][name].items():
+        for key, value in fields.items():
             out.print(f"    {escape(key)}: {escape(value)}")
     for change in made.changed:
         out.print(f"[yellow]~ {escape(change.name)}[/]")

@@ -53,8 +53,8 @@ class Comparison:
         self._examples: list[str] = []
 
     def take(self, entries: Iterable[Entry]) -> None:
-        """What an rsync listing shows. The common case stands here whole: it is met millions of
-        times."""
+        """What an rsync listing shows."""
+        # Written out instead of calling `file`: this loop runs 3,000,000 times a large mirror.
         paths, sizes, state, times = self._catalog.paths, self._sizes, self._state, self.match_times
         count, row = len(paths), self._next_row
         for kind, path, size_bytes, mtime_s, target in entries:
