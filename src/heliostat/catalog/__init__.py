@@ -8,11 +8,11 @@ Promises: file ids are stable for a path and never given to another one; readers
 whole version.
 """
 
-from heliostat.catalog.store import catalog_path
 from heliostat.catalog.errors import CatalogError, EmptyTreeError
+from heliostat.catalog.reader import Catalog, CatalogSummary, load_summary, load_table
 from heliostat.catalog.report import ScanPhase, ScanProgress, ScanReport
 from heliostat.catalog.scan import resolve_root, scan
-from heliostat.catalog.reader import Catalog, CatalogSummary, load_summary, load_table
+from heliostat.catalog.store import catalog_path
 
 __all__ = [
     "Catalog",

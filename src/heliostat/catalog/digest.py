@@ -71,7 +71,9 @@ def digest_file(
         if before.st_size <= PIECE_BYTES:
             sha256, pieces, others, read = _read_small(handle, before.st_size, extra, on_bytes)
         else:
-            sha256, pieces, others, read = _read_large(handle, extra, on_bytes, helper)
+            sha256, pieces, others, read = _read_large(
+                handle, before.st_size, extra, on_bytes, helper
+            )
         after = os.fstat(handle)
     finally:
         os.close(handle)
@@ -104,6 +106,7 @@ def _read_rest(handle: int, limit_bytes: int) -> bytes:
 
 def _read_large(
     handle: int,
+    size_bytes: int,
     extra: Sequence[str],
     on_bytes: Callable[[int], None],
     helper: Callable[[], Executor | None],
@@ -124,6 +127,8 @@ def _read_large(
         size = _fill(handle, buffer)
         if not size:
             break
+        if read + size > size_bytes:  # it grows; a reader that followed it might never end
+            raise FileChangedError
         piece = buffer[:size]
         pool = helper() if read else None
         if pool is not None:

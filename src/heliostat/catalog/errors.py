@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from heliostat.model.errors import HeliostatError, RefusedError
+
+NO_ROOM_BYTES = 1 << 20
+"""With less than this free, an I/O error of SQLite means a full disk (it says so of its index)."""
 
 
 class CatalogError(HeliostatError):
@@ -76,9 +80,15 @@ def clear_errors(path: Path) -> Iterator[None]:
         raise CatalogError(f"{path}: {error.strerror}") from error
 
 
+def _free_bytes(folder: Path) -> int:
+    info = os.statvfs(folder)
+    return info.f_bavail * info.f_frsize
+
+
 def _explained(path: Path, error: sqlite3.Error) -> CatalogError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
-    if code == sqlite3.SQLITE_FULL:
+    no_room = code == sqlite3.SQLITE_IOERR and _free_bytes(path.parent) < NO_ROOM_BYTES
+    if code == sqlite3.SQLITE_FULL or no_room:
         return DiskFullError(path)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return CatalogDamagedError(path, "is damaged, or no catalog at all")

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from heliostat.catalog.store import meta_value
 from heliostat.catalog.digest import FileDigests
 from heliostat.catalog.errors import CatalogError
 from heliostat.catalog.problems import ProblemKind, Problems, shown
+from heliostat.catalog.store import meta_value
 from heliostat.catalog.walk import FoundAlias, FoundFile
 
 INSERT_ROWS = 2_000
@@ -246,7 +246,7 @@ class Ledger:
             "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE alias_of = 0), 0) FROM file"
         ).fetchone()
         self._db.execute("COMMIT")
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader
         return Published(version, files, size, added, changed, removed)
 
     def _drop_lost_aliases(self, problems: Problems) -> None:

@@ -14,8 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from heliostat.catalog.store import catalog_path, connect, meta_value
 from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
+from heliostat.catalog.store import catalog_path, connect, meta_value
 from heliostat.model.catalog import SHA256_BYTES, CatalogTable
 
 FETCH_ROWS = 50_000

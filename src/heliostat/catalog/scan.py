@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from heliostat.catalog.store import catalog_path, connect, scan_lock
 from heliostat.catalog.errors import (
     CatalogError,
     EmptyTreeError,
@@ -26,6 +25,7 @@ from heliostat.catalog.hashing import HashPool, Outcome
 from heliostat.catalog.ledger import Ledger, Unread
 from heliostat.catalog.problems import ProblemKind, Problems
 from heliostat.catalog.report import ScanPhase, ScanProgress, ScanReport
+from heliostat.catalog.store import catalog_path, connect, scan_lock
 from heliostat.catalog.walk import Walk
 from heliostat.model.tree import Tree
 
