@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from heliostat.geo.update import UpdateResult
 
 MAX_ADDRESSES = 10_000
+MAX_ALIGNED_CHARS = 48
+"""Longer values push their source aside instead of every other line's."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -190,12 +193,15 @@ def _print_lookup(settings: Settings, address: str, result: PlaceLookup) -> None
         ("AS", f"{place.asn} {result.as_name}".strip() if place.asn else "", "asn"),
         ("network", result.network, ""),
     ]
-    width = max(len(value) for _, value, _ in rows)
+    if not result.sources and not ipaddress.ip_address(address).is_global:
+        rows = [("", "private or reserved: it is nowhere in particular", "")]
+    width = min(max(len(value) for _, value, _ in rows), MAX_ALIGNED_CHARS)
     for label, value, field in rows:
         source = result.sources.get(field, "")
         said = f"  [dim]{_plain(source)}[/dim]" if source else ""
         text = (value or "unknown").ljust(width) if said else value or "unknown"
-        out.print(f"  {label:<8}  {_plain(text)}{said}", soft_wrap=True)
+        line = f"{label:<8}  {_plain(text)}" if label else _plain(text)
+        out.print(f"  {line}{said}", soft_wrap=True)
 
 
 def _lookup_json(address: str, result: PlaceLookup) -> dict[str, Any]:

@@ -10,6 +10,7 @@ subdivision.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,9 +95,11 @@ def plan_columns(rows: Sequence[list[str]]) -> ColumnPlan | None:
     """The plan that `rows` (the first of a file) suggest; None when nothing is recognised."""
     if not _is_address(rows[0][0]):
         return _by_header(rows[0])
-    count = min(len(row) for row in rows)
+    # The usual number of columns: a row that is cut off must not hide what the others have.
+    widths = Counter(len(row) for row in rows)
+    count = max(widths, key=lambda width: (widths[width], width))
     texts = {
-        column: [value for row in rows if (value := row[column].strip())]
+        column: [value for row in rows if column < len(row) and (value := row[column].strip())]
         for column in range(2, count)
     }
     country = next((c for c, values in texts.items() if _are_countries(values)), -1)

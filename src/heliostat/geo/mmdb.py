@@ -62,8 +62,8 @@ def read_mmdb(path: Path, name: str, only: tuple[str, ...] = ()) -> Layer:
     try:
         with maxminddb.open_database(path) as reader:
             return _read(reader, path, name, only)
-    except maxminddb.InvalidDatabaseError as error:
-        raise SourceFileError(path, f"is truncated or no MMDB ({error}); {_REMEDY}") from None
+    except maxminddb.InvalidDatabaseError:
+        raise SourceFileError(path, f"is truncated, damaged or no MMDB; {_REMEDY}") from None
     except UnicodeDecodeError:
         raise SourceFileError(path, f"has text that isn't UTF-8; {_REMEDY}") from None
 
