@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 60.0
 TOTAL_TIMEOUT_S = 3600.0
 CHUNK_BYTES = 256 * 1024
+UNPACKED_PIECE_BYTES = 4 * 1024 * 1024
 MAX_SIDECAR_BYTES = 64 * 1024
 MAX_REDIRECTS = 5
 
@@ -201,23 +203,38 @@ async def _fetch(
 
 
 async def _write(url: str, answer: aiohttp.ClientResponse, new: Path) -> None:
+    """Writes the body to `new`, unpacked when it is gzip, never more than MAX_SOURCE_BYTES."""
     unpacker: Any = None
     fetched = written = 0
     with new.open("wb") as file:
         async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
-            if not fetched and chunk.startswith(_GZIP_MAGIC):
+            if not fetched and chunk.startswith(_GZIP_MAGIC[: len(chunk)]):
                 unpacker = zlib.decompressobj(_GZIP_WINDOW_BITS)
             fetched += len(chunk)
-            try:
-                data = unpacker.decompress(chunk, MAX_SOURCE_BYTES) if unpacker else chunk
-            except zlib.error as error:
-                raise DownloadError(f"{url}: is damaged gzip ({error}); try again later") from None
-            written += len(data)
-            if fetched > MAX_DOWNLOAD_BYTES or written > MAX_SOURCE_BYTES:
-                raise DownloadError(f"{url}: is larger than {MAX_SOURCE_BYTES} bytes; not taken")
-            file.write(data)
+            for data in _unpacked(url, unpacker, chunk):
+                written += len(data)
+                if fetched > MAX_DOWNLOAD_BYTES or written > MAX_SOURCE_BYTES:
+                    raise DownloadError(
+                        f"{url}: is larger than {MAX_SOURCE_BYTES} bytes; not taken"
+                    )
+                file.write(data)
     if unpacker is not None and not unpacker.eof:
         raise DownloadError(f"{url}: its gzip is cut off; try again later")
+
+
+def _unpacked(url: str, unpacker: Any, chunk: bytes) -> Iterator[bytes]:
+    """`chunk` unpacked, piece by piece: a small chunk of gzip can hold a thousand times its size."""
+    if unpacker is None:
+        yield chunk
+        return
+    rest = chunk
+    while rest:
+        try:
+            data = unpacker.decompress(rest, UNPACKED_PIECE_BYTES)
+        except zlib.error as error:
+            raise DownloadError(f"{url}: is damaged gzip ({error}); try again later") from None
+        yield data
+        rest = unpacker.unconsumed_tail
 
 
 def _sidecar(path: Path) -> Path:
