@@ -13,8 +13,11 @@ from heliostat.model.decision import Answer
 from heliostat.model.mirror import Mirror
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
-from heliostat.routing.decide import Request, RoutedMirror, Router, World, decide
+from heliostat.routing.decide import decide
 from heliostat.routing.explain import explain
+from heliostat.routing.router import NEAR_MIRRORS, Router
+from heliostat.routing.shares import make_row
+from heliostat.routing.world import Request, RoutedMirror, World
 
 PLACES = [
     (Place("DE", "EU", "", 680, 50.0, 8.0), frozenset[int]()),
@@ -191,6 +194,7 @@ def test_explain_and_decide_always_agree(
     verdict = decide(asked, router)
     eligible = {index for index in range(len(mirrors)) if not router.why_not(index, asked)}
     assert set(verdict.row.mirrors) | set(verdict.row.others) == eligible
+    assert router.row(zone, 0, 0, is_https, is_ipv6).shares == verdict.row.shares
     assert (verdict.answer is Answer.MIRROR) == bool(eligible)
     if verdict.answer is Answer.MIRROR:
         assert verdict.mirror in verdict.row.mirrors
@@ -198,3 +202,33 @@ def test_explain_and_decide_always_agree(
     costs_ms = [router.costs_of(zone, is_ipv6).total_ms[index] for index in sorted(eligible)]
     if costs_ms:
         assert verdict.row.costs_ms[0] == min(costs_ms)
+
+
+@given(
+    st.integers(NEAR_MIRRORS - 2, NEAR_MIRRORS * 3),
+    st.integers(0, 2**32),
+    st.sampled_from([0.02, 0.1, 0.5, 0.95]),
+    st.integers(0, 3),
+)
+def test_rows_from_the_nearest_are_those_of_all(
+    count: int, seed: int, held_share: float, zone: int
+) -> None:
+    """What is remembered by the nearest mirrors gives the row that ranking all of them gives."""
+    rng = np.random.default_rng(seed)
+    countries = rng.choice(["DE", "US", "JP"], count)
+    spots = rng.uniform([-60, -170], [60, 170], (count, 2))
+    mirrors = [
+        routed(f"m{i}", str(countries[i]), float(spots[i][0]), float(spots[i][1]))
+        for i in range(count)
+    ]
+    filesets = [rng.random(count) < held_share for _ in range(8)]
+    world = World([Tree("t", "/srv/t")], mirrors, filesets, PLACES.__getitem__)
+    router = Router(world)
+    total_ms = router.costs_of(zone, False).total_ms
+    for fileset, held in enumerate(filesets):
+        ranked = sorted((float(total_ms[i]), i) for i in range(count) if held[i])
+        expected = make_row(ranked, world.weights)
+        for _ in range(2):
+            row = router.row(zone, 0, fileset, False, False)
+            assert (row.mirrors, row.shares) == (expected.mirrors, expected.shares)
+            assert row.others == expected.others[: len(row.others)]

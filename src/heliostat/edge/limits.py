@@ -47,7 +47,10 @@ BLOCK_BYTES: Final = 512
 """Longer header blocks (browsers with cookies) are parsed each time."""
 
 PREPARED_REMEMBERED: Final = 50_000
-"""Classes of requests (zone, fileset, scheme, family) whose answers are kept ready."""
+"""Rows (classes of requests with the same candidates) whose templates are kept ready."""
+
+TEMPLATES_REMEMBERED: Final = 50_000
+"""Redirect templates; rows share them, and each is about 0.6 kB."""
 
 LINKS: Final = 5
 """`Link: rel=duplicate` fields on a redirect."""

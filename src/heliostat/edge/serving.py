@@ -5,7 +5,6 @@ Pure but for that memory. A new state is a new `Serving`: swapping one reference
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -16,9 +15,10 @@ from heliostat.model.decision import Answer as Kind
 from heliostat.model.decision import Decision
 from heliostat.model.errors import HeliostatError
 from heliostat.model.place import Place
-from heliostat.routing.decide import Request, Verdict, decide
+from heliostat.routing.decide import decide
 from heliostat.routing.explain import explain
-from heliostat.routing.shares import choice_hash
+from heliostat.routing.shares import Row, choice_hash
+from heliostat.routing.world import Request
 from heliostat.state.opened import State
 from heliostat.state.shards import FoundFile
 
@@ -28,14 +28,6 @@ CANARY_ZONE = 0
 
 class BadQuestionError(HeliostatError):
     """A question to `/-/explain/` can't be answered as it was put."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The redirects of one class of requests: a template for each candidate."""
-
-    cumulative: tuple[float, ...]
-    templates: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +49,13 @@ class Serving:
         self.state = state
         self.clients = ClientMemory(state.zones, proxies)
         self.blocks: dict[bool, dict[bytes, KnownBlock]] = {False: {}, True: {}}
-        self._prepared: dict[int, _Prepared] = {}
         self._find = state.find
+        self._row = state.router.row
+        self._templates: list[dict[Row, tuple[bytes, ...]]] = [
+            {} for _ in range(2 * len(state.trees))
+        ]
+        self._by_mirrors: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
+        self._last_resorts: dict[int, bytes] = {}
 
     def remember(self, is_trusted: bool, block: bytes, known: KnownBlock) -> None:
         """Notes what a header block came to; bounded, forgotten whole when full."""
@@ -78,48 +75,63 @@ class Serving:
         if found is None:
             return None
         tree, relative, _, _, fileset, sha256 = found
-        key = ((client.zone << 20 | fileset) << 10 | tree) << 2 | is_https << 1 | client.is_ipv6
-        prepared = self._prepared.get(key)
-        if prepared is None:
-            prepared = self._prepare(key, _request(found, path, client, is_https))
-        templates = prepared.templates
-        if not templates:
-            return answers.NO_MIRROR.head
-        template = templates[0]
-        if prepared.cumulative:
-            u = choice_hash(client.network, path)
-            template = templates[bisect_right(prepared.cumulative, u)]
+        row = self._row(client.zone, tree, fileset, is_https, client.is_ipv6)
+        if not row.mirrors:
+            template = self._last_resort(found, path, client, is_https)
+            if not template:
+                return answers.NO_MIRROR.head
+        else:
+            templates = self._templates[tree << 1 | is_https].get(row)
+            if templates is None:
+                templates = self._prepare(row, tree, is_https)
+            template = (
+                templates[row.pick(choice_hash(client.network, path))]
+                if len(templates) > 1
+                else templates[0]
+            )
         return template.replace(answers.HOLE, quote(relative)) + answers.digest_fields(sha256)
 
-    def _prepare(self, key: int, request: Request) -> _Prepared:
-        if len(self._prepared) >= limits.PREPARED_REMEMBERED:
-            self._prepared.clear()
-        verdict = decide(request, self.state.router)
-        prepared = _Prepared((), ())
-        if verdict.answer is Kind.MIRROR:
-            row = verdict.row
-            templates = tuple(
-                self._template(verdict, position, request) for position in range(len(row.mirrors))
-            )
-            prepared = _Prepared(row.cumulative[:-1], templates)
-        elif verdict.base_url:
-            prepared = _Prepared((), (answers.redirect_template(verdict.base_url, ()),))
-        self._prepared[key] = prepared
-        return prepared
+    def _prepare(self, row: Row, tree: int, is_https: bool) -> tuple[bytes, ...]:
+        """A redirect's template for each candidate of `row`."""
+        known = self._templates[tree << 1 | is_https]
+        if len(known) >= limits.PREPARED_REMEMBERED:
+            known.clear()
+        known[row] = templates = tuple(
+            self._template(row, position, tree, is_https) for position in range(len(row.mirrors))
+        )
+        return templates
 
-    def _template(self, verdict: Verdict, position: int, request: Request) -> bytes:
-        router, row = self.state.router, verdict.row
+    def _template(self, row: Row, position: int, tree: int, is_https: bool) -> bytes:
+        """The redirect to one candidate; rows whose first mirrors are the same share its bytes."""
         everyone = row.mirrors[position:] + row.mirrors[:position] + row.others
-        chosen, *rest = everyone
-        others = [
-            (
-                router.endpoint(index, request.tree, request.is_https),
-                router.world.mirrors[index].mirror.place.country,
-            )
-            for index in rest[: limits.LINKS]
-        ]
-        base = router.endpoint(chosen, request.tree, request.is_https)
-        return answers.redirect_template(base, others)
+        key = (tree, is_https, everyone[: limits.LINKS + 1])
+        template = self._by_mirrors.get(key)
+        if template is None:
+            if len(self._by_mirrors) >= limits.TEMPLATES_REMEMBERED:
+                self._by_mirrors.clear()
+            router = self.state.router
+            chosen, *rest = everyone[: limits.LINKS + 1]
+            others = [
+                (
+                    router.endpoint(index, tree, is_https),
+                    router.world.mirrors[index].mirror.place.country,
+                )
+                for index in rest
+            ]
+            base = router.endpoint(chosen, tree, is_https)
+            self._by_mirrors[key] = template = answers.redirect_template(base, others)
+        return template
+
+    def _last_resort(self, found: FoundFile, path: bytes, client: Client, is_https: bool) -> bytes:
+        """The template of the tree's fallback or origin; b"" when there is neither."""
+        key = found.tree << 1 | is_https
+        template = self._last_resorts.get(key)
+        if template is None:
+            verdict = decide(_request(found, path, client, is_https), self.state.router)
+            base = verdict.base_url
+            template = answers.redirect_template(base, ()) if base else b""
+            self._last_resorts[key] = template
+        return template
 
     def explain(self, path: bytes, query: str, client: Client, is_https: bool) -> Decision:
         """The decision for `path`; `ip=` and `scheme=` in the query ask for somebody else.

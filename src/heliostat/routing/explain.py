@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from heliostat.model.decision import Answer, Candidate, Considered, Decision
-from heliostat.routing.decide import Request, Router, decide
+from heliostat.routing.decide import decide
+from heliostat.routing.router import Router
+from heliostat.routing.world import Request
 
 
 def explain(request: Request, router: Router, path: str, address: str, quoted: str) -> Decision:

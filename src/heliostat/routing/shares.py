@@ -15,17 +15,21 @@ from dataclasses import dataclass
 
 from heliostat.routing import constants as c
 
+MAX_OTHERS = 16
+"""Eligible mirrors kept behind the candidates."""
+
 HASH_BITS = 32
 _SPREAD = 0x9E3779B97F4A7C15
 """2**64 / golden ratio (Knuth, The Art of Computer Programming 3, 6.4): crc32 alone is linear."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """Who serves one class of requests: mirrors by index, all by rising cost.
 
-    `cumulative[i]` is the sum of the first i + 1 shares; the last is 1. `others` are eligible
-    mirrors beyond the candidates: they are asked when no candidate answers.
+    `cumulative[i]` is the sum of the first i + 1 shares; the last is 1. `others` are the next
+    eligible mirrors beyond the candidates: for links, and for retries when no candidate answers.
+    Rows are compared by identity: one row stands for all requests that get it.
     """
 
     mirrors: tuple[int, ...]
@@ -42,13 +46,18 @@ class Row:
 EMPTY_ROW = Row((), (), (), (), ())
 
 
+def limit_ms(best_ms: float) -> float:
+    """The highest cost of a candidate when the best costs `best_ms`."""
+    return max(best_ms * c.CANDIDATE_RATIO, best_ms + c.CANDIDATE_EXTRA_MS)
+
+
 def make_row(ranked: Sequence[tuple[float, int]], weights: Sequence[float]) -> Row:
     """A row from eligible mirrors as (cost in ms, index), sorted; `weights` are by index."""
     if not ranked:
         return EMPTY_ROW
     best_ms = ranked[0][0]
-    limit_ms = max(best_ms * c.CANDIDATE_RATIO, best_ms + c.CANDIDATE_EXTRA_MS)
-    taken = [entry for entry in ranked[: c.MAX_CANDIDATES] if entry[0] <= limit_ms]
+    highest_ms = limit_ms(best_ms)
+    taken = [entry for entry in ranked[: c.MAX_CANDIDATES] if entry[0] <= highest_ms]
     parts = [
         weights[index] * math.exp(-(cost_ms - best_ms) / c.SHARE_SCALE_MS)
         for cost_ms, index in taken
@@ -66,7 +75,7 @@ def make_row(ranked: Sequence[tuple[float, int]], weights: Sequence[float]) -> R
         costs_ms=tuple(cost_ms for cost_ms, _ in taken),
         shares=shares,
         cumulative=tuple(cumulative),
-        others=tuple(index for _, index in ranked[len(taken) :]),
+        others=tuple(index for _, index in ranked[len(taken) : len(taken) + MAX_OTHERS]),
     )
 
 

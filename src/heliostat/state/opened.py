@@ -16,7 +16,8 @@ from heliostat.model.mirror import Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
 from heliostat.routing.costs import Bools
-from heliostat.routing.decide import RoutedMirror, Router, World
+from heliostat.routing.router import Router
+from heliostat.routing.world import RoutedMirror, World
 from heliostat.state.compile import ZONES_ROLE
 from heliostat.state.documents import (
     MirrorDocument,

@@ -1,0 +1,170 @@
+"""The router: who may serve a class of requests, ranked by cost, with candidates and shares.
+
+Pure but for a bounded memory of what was asked for lately; it changes no answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from heliostat.model.place import Place
+from heliostat.routing.constants import MAX_CANDIDATES
+from heliostat.routing.costs import Bools, CostColumns, costs
+from heliostat.routing.shares import Row, limit_ms, make_row
+from heliostat.routing.world import Request, World
+
+NEAR_MIRRORS = 24
+"""Mirrors of a zone whose holdings decide its rows; three times the most candidates."""
+
+MAX_RANKS = 30_000
+"""Zones (times two families) remembered at most; about 3 kB each, then they are made anew."""
+
+MAX_ROWS_PER_RANK = 64
+"""Rows of one zone remembered at most; about 0.5 kB each."""
+
+
+class Router:
+    """`World` with the ranks of zones and the rows that were asked for lately.
+
+    A row depends only on which of the nearest mirrors hold the file, and files that lack on a far
+    mirror are all the same from here: so rows are kept by (zone, holders among the nearest), and
+    hundreds of filesets come down to a few rows a zone.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._ranks: dict[int, _ZoneRank] = {}
+        self._holders = [_mask(held) for held in world.filesets]
+        self._usable = [
+            [self._usable_mask(tree, is_https) for is_https in (False, True)]
+            for tree in range(len(world.trees))
+        ]
+        self._in = np.array([not routed.why_out for routed in world.mirrors], dtype=np.bool_)
+        self._special = [
+            index
+            for index, routed in enumerate(world.mirrors)
+            if routed.mirror.private
+            or routed.mirror.exclude_countries
+            or not routed.mirror.has_ipv4
+        ]
+
+    def costs_of(self, zone: int, is_ipv6: bool) -> CostColumns:
+        """Costs of every mirror for a zone."""
+        place, networks = self.world.zone_place(zone)
+        return costs(place, networks, is_ipv6, self.world.columns)
+
+    def row(self, zone: int, tree: int, fileset: int, is_https: bool, is_ipv6: bool) -> Row:
+        """Candidates and shares for one class of requests."""
+        key = zone << 1 | is_ipv6
+        rank = self._ranks.get(key)
+        if rank is None:
+            if len(self._ranks) >= MAX_RANKS:
+                self._ranks.clear()
+            rank = self._ranks[key] = self._rank(zone, is_ipv6)
+        usable = self._holders[fileset] & self._usable[tree][is_https]
+        near = usable & rank.near_mask
+        row = rank.rows.get(near)
+        if row is None:
+            row = self._make_row(rank, near, usable, zone, is_ipv6)
+        return row
+
+    def endpoint(self, mirror: int, tree: int, is_https: bool) -> str:
+        """The base URL that a client of that scheme is sent to; "" when there is none."""
+        routed = self.world.mirrors[mirror]
+        if is_https:
+            return routed.https[tree]
+        if routed.http[tree] or not self.world.trees[tree].http_may_get_https:
+            return routed.http[tree]
+        return routed.https[tree]
+
+    def why_not(self, mirror: int, request: Request) -> str:
+        """Why a mirror isn't eligible for a request; "" when it is. The rules of eligibility."""
+        routed = self.world.mirrors[mirror]
+        if routed.why_out:
+            return routed.why_out
+        if request.size_bytes > routed.mirror.max_file_bytes > 0:
+            return f"takes files up to {routed.mirror.max_file_bytes} bytes only"
+        if not self.world.filesets[request.fileset][mirror]:
+            return "does not hold this file as it is in the catalog"
+        if not self.endpoint(mirror, request.tree, request.is_https):
+            return f"has no {'https' if request.is_https else 'http'} endpoint that works"
+        place, networks = self.world.zone_place(request.zone)
+        return self._why_not_there(mirror, place, networks, request.is_ipv6)
+
+    def _why_not_there(
+        self, mirror: int, place: Place, networks: frozenset[int], is_ipv6: bool
+    ) -> str:
+        routed = self.world.mirrors[mirror]
+        if not is_ipv6 and not routed.mirror.has_ipv4:
+            return "is reached over IPv6 only"
+        if routed.mirror.private and not routed.networks & networks:
+            return "is private to other networks"
+        if place.country and place.country in routed.mirror.exclude_countries:
+            return f"does not serve clients in {place.country}"
+        return ""
+
+    def _usable_mask(self, tree: int, is_https: bool) -> int:
+        return _mask(
+            [
+                not routed.why_out and bool(self.endpoint(index, tree, is_https))
+                for index, routed in enumerate(self.world.mirrors)
+            ]
+        )
+
+    def _ranked(self, zone: int, is_ipv6: bool) -> list[tuple[float, int]]:
+        """(cost in ms, mirror) of every mirror that may serve the zone at all, sorted."""
+        place, networks = self.world.zone_place(zone)
+        total_ms = costs(place, networks, is_ipv6, self.world.columns).total_ms
+        may = self._in
+        if self._special:
+            may = may.copy()
+            for index in self._special:
+                if self._why_not_there(index, place, networks, is_ipv6):
+                    may[index] = False
+        indexes = np.flatnonzero(may)
+        order = indexes[np.argsort(total_ms[indexes], kind="stable")]
+        return list(zip(total_ms[order].tolist(), order.tolist(), strict=True))
+
+    def _rank(self, zone: int, is_ipv6: bool) -> _ZoneRank:
+        ranked = self._ranked(zone, is_ipv6)
+        near = tuple(ranked[:NEAR_MIRRORS])
+        mask = 0
+        for _, index in near:
+            mask |= 1 << index
+        beyond_ms = ranked[NEAR_MIRRORS][0] if len(ranked) > NEAR_MIRRORS else math.inf
+        return _ZoneRank(near, mask, beyond_ms)
+
+    def _make_row(self, rank: _ZoneRank, near: int, usable: int, zone: int, is_ipv6: bool) -> Row:
+        weights = self.world.weights
+        row = make_row([entry for entry in rank.near if near >> entry[1] & 1], weights)
+        if row.mirrors and (
+            len(row.mirrors) == MAX_CANDIDATES or limit_ms(row.costs_ms[0]) < rank.beyond_ms
+        ):
+            if len(rank.rows) >= MAX_ROWS_PER_RANK:
+                rank.rows.clear()
+            rank.rows[near] = row
+            return row
+        # The nearest don't decide: too few of them hold the file. Rare, so not remembered.
+        ranked = self._ranked(zone, is_ipv6)
+        return make_row([entry for entry in ranked if usable >> entry[1] & 1], weights)
+
+
+@dataclass(slots=True, eq=False)
+class _ZoneRank:
+    """The nearest mirrors of one zone, and the rows made of them by who holds the file."""
+
+    near: tuple[tuple[float, int], ...]
+    near_mask: int
+    beyond_ms: float
+    """Cost of the first mirror that isn't among the nearest."""
+    rows: dict[int, Row] = field(default_factory=dict)
+
+
+def _mask(held: Bools | Sequence[bool]) -> int:
+    """Bit i is set when mirror i is."""
+    packed = np.packbits(np.asarray(held, dtype=np.bool_), bitorder="little")
+    return int.from_bytes(packed.tobytes(), "little")
