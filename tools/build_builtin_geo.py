@@ -172,12 +172,9 @@ def gather(city4: Layer, city6: Layer) -> Layer:
             np.bincount(city6.ipv6.location, sizes6, len(city6.locations)) * 2.0**-64,
         )
     )
-    mean_latitude, mean_longitude = weighted_means(
-        cell[is_placed],
-        unit_vectors(latitude[is_placed], longitude[is_placed]),
-        weights[is_placed],
-        len(distinct),
-    )
+    vectors = unit_vectors(latitude, longitude)
+    every = np.arange(len(cell))
+    mean_latitude, mean_longitude = weighted_means(cell, every, weights, vectors, len(distinct))
     locations = Locations(
         (distinct >> 38).astype(np.uint16),
         (distinct >> 18 & 0xFFFFF).astype(np.uint32),

@@ -17,15 +17,21 @@ def unit_vectors(latitude: Floats, longitude: Floats) -> NDArray[np.float64]:
 
 def weighted_means(
     group: NDArray[np.int64],
-    vectors: NDArray[np.float64],
+    row: NDArray[np.int64],
     weight: NDArray[np.float64],
+    vectors: NDArray[np.float64],
     groups: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean latitude and longitude (degrees) of each of `groups` groups; NaN for an empty one.
 
-    `group` and `weight` (≥ 0) have one entry a point, `vectors` one column.
+    `group`, `row` and `weight` (≥ 0) have one entry a point; `row` is the point's column in
+    `vectors`. Columns of NaN are unknown positions and don't count.
     """
-    x, y, z = (np.bincount(group, weight * part, groups) for part in vectors)
+    is_placed = ~np.isnan(vectors[0])
+    weight = weight * is_placed[row]
+    x, y, z = (
+        np.bincount(group, weight * np.where(is_placed, part, 0)[row], groups) for part in vectors
+    )
     is_empty = np.bincount(group, weight, groups) == 0
     latitude = np.degrees(np.arctan2(z, np.hypot(x, y)))
     longitude = np.degrees(np.arctan2(y, x))

@@ -27,7 +27,7 @@ from heliostat.geo.ranges import read_ranges
 from heliostat.geo.table import PlaceTable, merge
 
 MAX_SOURCE_BYTES = 1024 * 1024 * 1024
-CACHE_AFTER_S = 2.0
+CACHE_AFTER_S = 1.0
 """A file that takes longer to read than this is kept in packed form."""
 CACHE_FOLDER = "geo"
 CACHE_VERSION = 1
@@ -152,7 +152,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Renames the finished file `new` to `path`, both of one folder, safely on disk."""
+    """Renames the finished file `new` to `path`, on one file system, safely on disk."""
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.replace(path)

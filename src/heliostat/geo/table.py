@@ -211,17 +211,13 @@ class _LocationPool:
             return
         sizes4 = np.diff(np.append(ipv4.starts.astype(np.float64), float(IPV4_END)))
         sizes6 = np.diff(np.append(ipv6.starts.astype(np.float64), float(IPV6_END))) * 2.0**-60
-        weights = np.bincount(rows4, sizes4, len(self.country))
+        weights = np.bincount(rows4, sizes4, len(self.country)).astype(np.float64)
         weights += np.bincount(rows6, sizes6, len(self.country))
-        is_placed = ~np.isnan(self.latitude) & (weights > 0)
         group = np.searchsorted(wanted, self.country).clip(0, len(wanted) - 1)
-        is_placed &= wanted[group] == self.country
-        latitude, longitude = weighted_means(
-            group[is_placed],
-            unit_vectors(self.latitude[is_placed], self.longitude[is_placed]),
-            weights[is_placed],
-            len(wanted),
-        )
+        every = np.arange(len(self.country))
+        vectors = unit_vectors(self.latitude, self.longitude)
+        weights *= wanted[group] == self.country
+        latitude, longitude = weighted_means(group, every, weights, vectors, len(wanted))
         base = len(self.country)
         self.country = np.concatenate((self.country, wanted))
         self.subdivision = np.append(self.subdivision, np.zeros(len(wanted), np.uint32))

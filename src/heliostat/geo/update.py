@@ -223,7 +223,7 @@ async def _write(url: str, answer: aiohttp.ClientResponse, new: Path) -> None:
 
 
 def _unpacked(url: str, unpacker: Any, chunk: bytes) -> Iterator[bytes]:
-    """`chunk` unpacked, piece by piece: a small chunk of gzip can hold a thousand times its size."""
+    """`chunk` unpacked in pieces: a small chunk can hold a thousand times its size."""
     if unpacker is None:
         yield chunk
         return

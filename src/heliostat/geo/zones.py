@@ -170,13 +170,8 @@ def _zone_places(
     """The place of every zone: its weightiest country and subdivision, its mean position."""
     # A piece without weight (inside a /64) still has a place: a grain of weight keeps it.
     weight = pieces.weight + 1e-9
-    is_placed = ~np.isnan(locations.latitude[pieces.location])
-    latitude, longitude = weighted_means(
-        zones[is_placed],
-        unit_vectors(locations.latitude, locations.longitude)[:, pieces.location[is_placed]],
-        weight[is_placed],
-        count,
-    )
+    vectors = unit_vectors(locations.latitude, locations.longitude)
+    latitude, longitude = weighted_means(zones, pieces.location, weight, vectors, count)
     heaviest_first = np.argsort(
         -np.bincount(pieces.location, weight, len(locations)), kind="stable"
     )
