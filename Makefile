@@ -29,7 +29,14 @@ format: setup ## let ruff put things in order
 	$(BIN)/ruff check --fix .
 
 test: setup lint types ## everything a change must pass
-	$(BIN)/pytest
+	$(BIN)/coverage erase
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	@echo "covered: $$($(BIN)/coverage report --format=total) % of lines and branches"
+
+bench: setup ## figures beside a peer's, in the same run
+	$(BIN)/python bench/edge.py
+	$(BIN)/python bench/geo.py
+	$(BIN)/python bench/catalog.py
 
 demo: setup ## the main job on this machine (ARGS=--once to stop after the table)
 	$(BIN)/heliostat demo $(ARGS)

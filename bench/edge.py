@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from heliostat.geo.sources import load_places
 
 from heliostat.config.load import LoadedConfig
 from heliostat.config.schema import Config
 from heliostat.demo.process import ServerProcess, find_program, free_port
+from heliostat.geo.sources import load_places
 from heliostat.state.compile import compile_state
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
 from made_world import WorldSize, client_addresses, make_knowledge

@@ -44,9 +44,13 @@ pytestmark = [
 
 
 class Serve(EdgeProcess):
-    """`heliostat serve` of a configuration that is there already."""
+    """`heliostat serve` of `config_text`."""
 
     name = "serve"
+    config_text = ""
+
+    def write_files(self) -> None:
+        self.config.write_text(self.config_text)
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "heliostat", "--config", str(self.config), "serve"]
@@ -99,9 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     found = collect(folder / "tree", folder / "fetch", lambda text: None)
     serve = Serve(folder)
     site = Site(folder, found.root, serve)
-    serve.write_files()
-    serve.config.write_text(
-        f"""data_dir = "data"
+    serve.config_text = f"""data_dir = "data"
 [probe]
 allow_private = true
 liveness_s = {LIVENESS_S}
@@ -115,8 +117,7 @@ trusted_proxies = ["127.0.0.0/8"]
 name = "images"
 root = "tree"
 """
-    )
-    serve.write_files = lambda: None  # type: ignore[method-assign]  it is written
+    serve.write_files()
     declared = folder / "mirrors.d"
     declared.mkdir()
     try:

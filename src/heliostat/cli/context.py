@@ -14,6 +14,9 @@ from rich.console import Console
 
 from heliostat.config.load import LoadedConfig, find_config, load_config
 
+PIPED_CHARS = 1000
+"""Width of a line that no terminal bounds: nothing is cut off or wrapped for a pipe."""
+
 
 @dataclass(slots=True)
 class Settings:
@@ -44,7 +47,9 @@ class Settings:
     @property
     def out(self) -> Console:
         """Standard output: tables and colours on a terminal, plain lines when piped."""
-        return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        if sys.stdout.isatty():
+            return Console(highlight=False)
+        return Console(highlight=False, soft_wrap=True, width=PIPED_CHARS)
 
     @property
     def err(self) -> Console:

@@ -59,6 +59,7 @@ def explain(
 
 
 def _show(settings: Settings, decision: Decision) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     out, place = settings.out, decision.place
@@ -77,19 +78,26 @@ def _show(settings: Settings, decision: Decision) -> None:
         return
     shares = {candidate.mirror: candidate.share for candidate in decision.candidates}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("mirror")
-    for name in ("share", "cost ms", *decision.considered[0].cost.to_json()):
-        table.add_column(name, justify="right")
-    table.add_column("why")
+    table.add_column("mirror", overflow="fold")
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("made of", overflow="fold")
+    table.add_column("why", overflow="fold")
     for entry in decision.considered:
         share = shares.get(entry.mirror)
         table.add_row(
-            entry.mirror,
+            escape(entry.mirror),
             f"{share:.0%}" if share is not None else "-",
-            f"{entry.cost.total_ms:.1f}",
-            *(f"{value:.1f}" for value in entry.cost.to_json().values()),
-            entry.reason or ("candidate" if share is not None else "eligible, but dearer"),
+            f"{entry.cost.total_ms:.1f} ms",
+            _made_of(entry.cost.named()),
+            escape(entry.reason) or ("candidate" if share is not None else "eligible, but dearer"),
             style=None if entry.eligible else "dim",
         )
     out.print()
     out.print(table)
+
+
+def _made_of(parts: dict[str, float]) -> str:
+    """The parts that aren't 0, as a sum."""
+    said = [f"{name} {value:g}" for name, value in parts.items() if value]
+    return " + ".join(said).replace("+ as -", "- as ") or "its own network: 0"

@@ -17,23 +17,24 @@ from heliostat.model.errors import EXIT_FAILED, HeliostatError
 
 EXIT_INTERRUPTED = 130
 
+MANAGER_MODULES = ("asgiref", "django", "psycopg")
+"""What `heliostat[manager]` brings and the edge does without."""
+
+WHOLE = "Everything on one machine"
+PARTS = "One part"
+WHAT = "What it knows"
+
+COMMANDS = {"demo": WHOLE, "serve": WHOLE, "manager": PARTS, "edge": PARTS, "explain": WHAT}
+"""Command → its panel in --help; each is the function `NAME` of `heliostat.cli.NAME`."""
+
 GROUPS = {
-    "tree": "Trees: what is published",
+    "tree": "Trees: add, scan, list what is published",
     "mirror": "Mirrors: list, show, probe, enable, disable",
     "mirrors": "Mirrors from declarative files: plan, apply",
-    "geo": "Places of addresses",
+    "geo": "Places of addresses: lookup, show, update",
     "state": "The state edges run on: publish, show, verify",
 }
-"""Group name → help; each is the `app` of `heliostat.cli.NAME`, imported only when it is used."""
-
-COMMANDS = {
-    "demo": "Everything on one machine, on real files, with mirrors on loopback",
-    "serve": "Manager, jobs and one edge on this machine",
-    "manager": "The manager's jobs alone",
-    "edge": "The redirector alone",
-    "explain": "Why a client would be sent where it would be sent",
-}
-"""Command name → help; each is the function `NAME` of `heliostat.cli.NAME`."""
+"""Group → its help; each is the `app` of `heliostat.cli.NAME`, imported only when it is used."""
 
 
 class LazyGroup(TyperGroup):
@@ -52,11 +53,14 @@ class LazyGroup(TyperGroup):
         if cmd_name in GROUPS:
             command = typer.main.get_command(module.app)
             command.help = GROUPS[cmd_name]
+            panel = WHAT
         else:
             single = typer.Typer(add_completion=False)
             single.command(name=cmd_name)(getattr(module, cmd_name))
             command = typer.main.get_command(single)
+            panel = COMMANDS[cmd_name]
         command.name = cmd_name
+        command.rich_help_panel = panel  # type: ignore[attr-defined]
         return command
 
 
@@ -110,6 +114,14 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_FAILED
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").partition(".")[0] not in MANAGER_MODULES:
+            raise
+        return _fail(
+            "this command needs the manager's parts; install them:"
+            " pip install 'heliostat[manager]'",
+            EXIT_FAILED,
+        )
     except OSError as error:
         if debug:
             raise

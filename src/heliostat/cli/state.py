@@ -26,12 +26,13 @@ def publish(
     json: JsonOption = False,
 ) -> None:
     """Compiles what is known now and publishes it, if anything changed."""
-    from heliostat.manager.publish import Publisher
     from heliostat.manager.setup import setup_django
 
     settings = Settings.of(ctx)
     loaded = settings.load()
     setup_django(loaded)
+    from heliostat.manager.publish import Publisher  # it has tables, which need Django set up
+
     with settings.err.status("compiling the state"):
         published = Publisher(loaded).publish(datetime.now(UTC), force=force)
     manifest = published.manifest

@@ -46,7 +46,7 @@ class DemoClient:
 
 
 CLIENTS = (
-    DemoClient("Munich", "129.187.254.32", "erlangen.de"),
+    DemoClient("Berlin", "130.149.7.201", "erlangen.de"),
     DemoClient("Erlangen (IPv6)", "2001:638:a000::1", "erlangen.de"),
     DemoClient("Paris", "134.157.0.129", "erlangen.de"),
     DemoClient("London", "155.198.0.1", "erlangen.de"),

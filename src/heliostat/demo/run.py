@@ -208,8 +208,8 @@ def _conclude(console: Console, rows: list[Row], wrong: list[Row]) -> None:
     stale = sum(row.chosen in by_health[Health.STALE] for row in rows)
     dead = sum(row.chosen in by_health[Health.DEAD] for row in rows)
     console.print(
-        f"\n{len(rows) - len(wrong)} of {len(rows)} got the right bytes from the nearest good mirror;"
-        f" {dead} were sent to the dead one,\n{stale} to the one that lacks this file"
+        f"\n{len(rows) - len(wrong)} of {len(rows)} got the right bytes from the nearest good"
+        f" mirror; {dead} were sent to the dead one,\n{stale} to the one that lacks this file"
     )
 
 

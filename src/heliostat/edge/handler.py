@@ -142,7 +142,7 @@ class Handler:
                 return answers.plain(400, f"Bad question: {error}\n")
             vary = b"Vary: Accept\r\n"
             if b"text/html" in fields.accept:
-                page = explain_page(decision)
+                page = explain_page(decision, self.serving.state.notice.notices)
                 return answers.plain(200, page, content_type=answers.HTML, extra=vary)
             return answers.as_json(200, decision.to_json(), extra=vary)
         return answers.NOT_FOUND

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from html import escape
 
 from heliostat.model.decision import Answer, Decision
@@ -19,7 +21,10 @@ td.n,th.n{text-align:right}
 tr.no{opacity:.6}
 .bar{display:inline-block;height:.7rem;background:#d98a00;border-radius:.2rem;vertical-align:middle}
 .choice{font-weight:600}
+footer{font-size:.8rem;opacity:.8;margin-top:2rem}
 """.strip()
+
+_URL = re.compile(r"https?://[^\s()<>\"',;]+[^\s()<>\"',;.]")
 
 _ANSWERS = {
     Answer.MIRROR: "is sent to",
@@ -30,8 +35,11 @@ _ANSWERS = {
 }
 
 
-def explain_page(decision: Decision) -> str:
-    """A page that says who was considered, what each costs, and why the choice fell as it did."""
+def explain_page(decision: Decision, notices: Sequence[str]) -> str:
+    """A page that says who was considered, what each costs, and why the choice fell as it did.
+
+    `notices` are the attributions of the geo data; their licences ask for a link on such a page.
+    """
     place = decision.place
     where = ", ".join(
         part
@@ -59,8 +67,14 @@ def explain_page(decision: Decision) -> str:
 {_ANSWERS[decision.answer]}{choice}.</p>
 {location}
 {_table(decision)}
+<footer>{"".join(f"<p>{_linked(notice)}</p>" for notice in notices)}</footer>
 </body></html>
 """
+
+
+def _linked(text: str) -> str:
+    """`text` escaped, with its http(s) URLs as links."""
+    return _URL.sub(r'<a href="\g<0>">\g<0></a>', escape(text))
 
 
 def _table(decision: Decision) -> str:
@@ -73,15 +87,13 @@ def _table(decision: Decision) -> str:
         bar = ""
         if share is not None:
             bar = f'<span class="bar" style="width:{share * 5:.2f}rem"></span> {share:.0%}'
-        parts = "".join(
-            f'<td class="n">{value:.1f}</td>' for value in entry.cost.to_json().values()
-        )
+        parts = "".join(f'<td class="n">{value:.1f}</td>' for value in entry.cost.named().values())
         rows.append(
             f"<tr{'' if entry.eligible else ' class=no'}><td>{escape(entry.mirror)}</td>"
             f'<td class="n">{entry.cost.total_ms:.1f}</td><td>{bar}</td>'
             f"<td>{escape(entry.reason) if entry.reason else 'eligible'}</td>{parts}</tr>"
         )
-    heads = "".join(f'<th class="n">{name}</th>' for name in decision.considered[0].cost.to_json())
+    heads = "".join(f'<th class="n">{name}</th>' for name in decision.considered[0].cost.named())
     return (
         '<div class="wide"><table><thead><tr><th>mirror</th><th class="n">cost, ms</th>'
         f"<th>share</th><th>why</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -45,7 +45,8 @@ class CostParts:
             + self.price_ms
         )
 
-    def to_json(self) -> dict[str, float]:
+    def named(self) -> dict[str, float]:
+        """Name → milliseconds, for people and programs."""
         return {
             "distance": round(self.distance_ms, 2),
             "as": round(self.as_ms, 2),
@@ -72,7 +73,7 @@ class Considered:
             "eligible": self.eligible,
             "reason": self.reason,
             "cost_ms": round(self.cost.total_ms, 2),
-            "cost": self.cost.to_json(),
+            "cost": self.cost.named(),
         }
 
 
