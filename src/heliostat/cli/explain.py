@@ -89,15 +89,9 @@ def _show(settings: Settings, decision: Decision) -> None:
             escape(entry.mirror),
             f"{share:.0%}" if share is not None else "-",
             f"{entry.cost.total_ms:.1f} ms",
-            _made_of(entry.cost.named()),
+            str(entry.cost),
             escape(entry.reason) or ("candidate" if share is not None else "eligible, but dearer"),
             style=None if entry.eligible else "dim",
         )
     out.print()
     out.print(table)
-
-
-def _made_of(parts: dict[str, float]) -> str:
-    """The parts that aren't 0, as a sum."""
-    said = [f"{name} {value:g}" for name, value in parts.items() if value]
-    return " + ".join(said).replace("+ as -", "- as ") or "its own network: 0"

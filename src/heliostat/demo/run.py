@@ -54,6 +54,8 @@ def run_demo(data_dir: Path, tree: Path | None, *, once: bool, console: Console)
     Raises:
         HeliostatError: a step failed; says which and what to do.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # also when started in the background
+        signal.signal(number, signal.default_int_handler)
     data_dir = data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
     with console.status("preparing") as status:
@@ -233,7 +235,9 @@ def _invite(console: Console, stage: Stage, path: str) -> None:
 
 
 def _wait_for_interrupt() -> None:
-    """Until Ctrl-C or SIGTERM."""
+    """Until Ctrl-C or SIGTERM; a second one doesn't cut the tidying short."""
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             signal.pause()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

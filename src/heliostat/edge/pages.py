@@ -10,16 +10,18 @@ from heliostat.model.decision import Answer, Decision
 
 _STYLE = """
 :root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
+body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.4rem;overflow-wrap:anywhere}
-p{overflow-wrap:anywhere}
-.wide{overflow-x:auto}
+p,td{overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.35rem .9rem .35rem 0;white-space:nowrap}
+th,td{text-align:left;vertical-align:top;padding:.35rem .9rem .35rem 0}
+td.n,th.n{text-align:right;white-space:nowrap}
+td:last-child,th:last-child{width:5.5rem;white-space:nowrap;padding-right:0}
 tr{border-bottom:1px solid #8884}
-td.n,th.n{text-align:right}
-tr.no{opacity:.6}
-.bar{display:inline-block;height:.7rem;background:#d98a00;border-radius:.2rem;vertical-align:middle}
+small{display:block;opacity:.75}
+small:empty{display:none}
+tr.no{opacity:.65}
+.bar{display:inline-block;height:.7rem;background:#d98a00;border-radius:.2rem}
 .choice{font-weight:600}
 footer{font-size:.8rem;opacity:.8;margin-top:2rem}
 """.strip()
@@ -86,15 +88,14 @@ def _table(decision: Decision) -> str:
         share = shares.get(entry.mirror)
         bar = ""
         if share is not None:
-            bar = f'<span class="bar" style="width:{share * 5:.2f}rem"></span> {share:.0%}'
-        parts = "".join(f'<td class="n">{value:.1f}</td>' for value in entry.cost.named().values())
+            bar = f'<span class="bar" style="width:{share * 2.5:.2f}rem"></span> {share:.0%}'
+        why = escape(entry.reason) if entry.reason else ""
         rows.append(
-            f"<tr{'' if entry.eligible else ' class=no'}><td>{escape(entry.mirror)}</td>"
-            f'<td class="n">{entry.cost.total_ms:.1f}</td><td>{bar}</td>'
-            f"<td>{escape(entry.reason) if entry.reason else 'eligible'}</td>{parts}</tr>"
+            f"<tr{'' if entry.eligible else ' class=no'}><td>{escape(entry.mirror)}"
+            f"<small>{why}</small><small>{escape(str(entry.cost))}</small></td>"
+            f'<td class="n">{entry.cost.total_ms:.1f} ms</td><td>{bar}</td></tr>'
         )
-    heads = "".join(f'<th class="n">{name}</th>' for name in decision.considered[0].cost.named())
     return (
-        '<div class="wide"><table><thead><tr><th>mirror</th><th class="n">cost, ms</th>'
-        f"<th>share</th><th>why</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<table><thead><tr><th>mirror</th><th class="n">cost</th><th>share</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )

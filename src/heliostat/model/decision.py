@@ -45,6 +45,11 @@ class CostParts:
             + self.price_ms
         )
 
+    def __str__(self) -> str:
+        """The parts that aren't 0, as a sum."""
+        said = [f"{name} {value:.1f}" for name, value in self.named().items() if value]
+        return " + ".join(said).replace("+ as -", "- as ") or "its own network 0"
+
     def named(self) -> dict[str, float]:
         """Name → milliseconds, for people and programs."""
         return {
@@ -114,9 +119,9 @@ class Decision:
             "path": self.path,
             "client": {
                 "address": self.address,
-                "country": self.place.country,
-                "continent": self.place.continent,
-                "asn": self.place.asn,
+                "country": self.place.country or None,
+                "continent": self.place.continent or None,
+                "asn": self.place.asn or None,
                 "latitude": self.place.latitude,
                 "longitude": self.place.longitude,
                 "zone": self.zone,
