@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -24,6 +25,9 @@ RESOLVE_TIMEOUT_S: Final = 10.0
 
 RESOLVE_AT_ONCE: Final = 32
 
+ASK_AGAIN_S: Final = 3600.0
+"""A host is asked for again after this, also one that wasn't found: DNS holds up no publication."""
+
 Resolver = Callable[[str], str | None]
 
 
@@ -39,10 +43,17 @@ def resolve(host: str) -> str | None:
 class PlaceFiller:
     """Fills mirrors' places; remembers the addresses of hosts it has asked for."""
 
-    def __init__(self, places: PlaceTable, resolver: Resolver = resolve) -> None:
+    def __init__(
+        self,
+        places: PlaceTable,
+        resolver: Resolver = resolve,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._places = places
         self._resolve = resolver
+        self._clock = clock
         self._addresses: dict[str, str] = {}
+        self._asked_s: dict[str, float] = {}
 
     def fill(self, mirrors: Sequence[Mirror]) -> list[Mirror]:
         """`mirrors` with continent, and with position, country and AS where they had none."""
@@ -50,9 +61,13 @@ class PlaceFiller:
         return [self._filled(mirror) for mirror in mirrors]
 
     def _look_up(self, hosts: set[str]) -> None:
-        missing = sorted(hosts - self._addresses.keys())
+        now_s = self._clock()
+        missing = sorted(
+            host for host in hosts if now_s - self._asked_s.get(host, -ASK_AGAIN_S) >= ASK_AGAIN_S
+        )
         if not missing:
             return
+        self._asked_s.update(dict.fromkeys(missing, now_s))
         pool = ThreadPoolExecutor(RESOLVE_AT_ONCE, thread_name_prefix="resolve")
         try:
             tasks = {pool.submit(self._resolve, host): host for host in missing}
