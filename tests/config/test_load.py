@@ -79,7 +79,7 @@ def test_files_that_are_no_text_are_named(path: Path) -> None:
     path.write_bytes(b"#" * (MAX_TOML_BYTES + 1))
     with pytest.raises(ConfigError, match="is it the right file"):
         load_config(path, {})
-    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+    with pytest.raises(ConfigError, match="it is a folder, not a file"):
         load_config(path.parent, {})
 
 

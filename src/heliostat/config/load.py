@@ -40,7 +40,7 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     if named := environ.get(CONFIG_VARIABLE):
         return Path(named)
     for path in DEFAULT_PATHS:
-        if path.is_file():
+        if path.exists():  # a folder, too: reading it says what is wrong
             return path
     raise ConfigError(
         DEFAULT_PATHS[0],

@@ -44,6 +44,10 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
             raw = handle.read(MAX_TOML_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(path, "no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(
+            path, "can't be read: it is a folder, not a file; move it away or name the file"
+        ) from None
     except OSError as error:
         raise ConfigError(path, f"can't be read: {error.strerror}") from None
     if len(raw) > MAX_TOML_BYTES:
@@ -60,6 +64,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         found = re.search(r"\(at line (\d+), column (\d+)\)", message)
         line_no = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
         what = re.sub(r"\s*\(at .*\)$", "", message)
+        what = _TOML_REMEDIES.get(what, what)
         raise ConfigError(path, f"is not valid TOML: {what}", line_no) from None
     return data, key_lines(text)
 
@@ -170,6 +175,14 @@ class FaultAtError(ValueError):
         self.location = location
         super().__init__(message)
 
+
+_TOML_REMEDIES = {
+    r"Illegal character '\n'": "a text is not closed on its line; add the quote that ends it",
+    "Invalid value": "no value, or one that isn't TOML; text stands in quotes",
+    "Cannot overwrite a value": "the key stands there already; keep one of the two",
+    "Unclosed array": "a list is not closed; add its ]",
+}
+"""tomllib's words for what people do most often, and what to do about it."""
 
 _TYPES = {
     "bool_type": "must be true or false",

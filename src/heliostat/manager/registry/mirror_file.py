@@ -204,7 +204,7 @@ def _toml_files(folder: Path) -> list[Path]:
             if file.suffix == ".toml" and not file.name.startswith(".")
         )
     except FileNotFoundError:
-        raise ConfigError(folder, "no such folder or file of mirrors") from None
+        raise ConfigError(folder, "no such folder or file of mirrors; check the path") from None
     except OSError as error:
         raise ConfigError(folder, f"can't be read: {error.strerror}") from None
     if len(files) > MAX_FILES:
