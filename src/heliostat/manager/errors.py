@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 from heliostat.model.errors import HeliostatError, RefusedError
 
 
@@ -15,6 +18,33 @@ class DatabaseSettingError(ManagerError):
 
 class DatabaseUnavailableError(ManagerError):
     """The database doesn't answer or can't be brought up to date."""
+
+
+class DataFolderError(ManagerError):
+    """data_dir can't be made or written to."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        remedy = {
+            errno.EEXIST: "is in the way as a file; move it away",
+            errno.ENOTDIR: "is below a file, which can't hold a folder",
+            errno.ENOSPC: "the disk is full; free some space and run it again",
+            errno.EROFS: "the disk can be read only; mount it for writing",
+        }.get(
+            error.errno or 0,
+            f"can't be written to ({error.strerror}); check its owner and permissions, run this as"
+            " the user who owns it",
+        )
+        super().__init__(f"{folder}: {remedy}, or change data_dir in heliostat.toml")
+
+
+class BusyError(ManagerError):
+    """Another process does the same work on the same data_dir."""
+
+    def __init__(self, folder: Path, what: str, holder: str) -> None:
+        super().__init__(
+            f"{folder}: {what} is running there already (process {holder or '?'}); stop that one"
+            " first, or give this one a data_dir of its own"
+        )
 
 
 class UnknownMirrorError(ManagerError):

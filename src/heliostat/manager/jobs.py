@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -44,9 +45,19 @@ class Jobs:
         self._publisher = Publisher(loaded)
         self._publish_wanted = asyncio.Event()
         self._scan_wanted = asyncio.Event()
+        self._stop = threading.Event()
 
     async def run(self) -> None:
-        """Runs every job on its schedule, each at once for the first time (trees before all)."""
+        """Runs every job on its schedule, each at once for the first time (trees before all).
+
+        Cancelled, it also ends a scan of a tree that is on its way, which can take hours.
+        """
+        try:
+            await self._run()
+        finally:
+            self._stop.set()
+
+    async def _run(self) -> None:
         probe, trees_s = self._loaded.config.probe, self._loaded.config.manager.tree_scan_s
         await self._guarded("trees", self._look_at_trees)
         self._scan_wanted.set()
@@ -87,7 +98,7 @@ class Jobs:
 
     async def _look_at_trees(self) -> None:
         for section in self._loaded.config.trees:
-            report = await in_database(scan_tree, self._loaded, section.to_tree())
+            report = await in_database(scan_tree, self._loaded, section.to_tree(), stop=self._stop)
             for problem in report.problems:
                 log.warning("tree", tree=section.name, problem=str(problem))
             if report.is_changed:

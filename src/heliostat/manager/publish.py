@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from heliostat.config.load import LoadedConfig
 from heliostat.geo.notices import notices
 from heliostat.geo.sources import load_places
 from heliostat.geo.table import PlaceTable
 from heliostat.geo.zones import ZoneTable, build_zones
+from heliostat.manager.database_errors import clear_database_errors
+from heliostat.manager.locks import only_one
 from heliostat.manager.places import PlaceFiller
 from heliostat.manager.probing.records import holdings, statuses
 from heliostat.manager.registry.mirrors import list_mirrors
@@ -23,6 +26,10 @@ from heliostat.model.mirror import Mirror
 from heliostat.state.compile import Knowledge, compile_state
 from heliostat.state.manifest import Manifest
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
+
+LOCK_NAME: Final = "publish.lock"
+BUSY_S: Final = 60.0
+"""How long one publication waits for another on the same data_dir."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +54,18 @@ class Publisher:
     def publish(self, now: datetime, *, force: bool = False) -> Published:
         """Compiles what is known now and makes it the current state, if anything changed.
 
+        One at a time on one data_dir: a state has one writer.
+
         Raises:
             StateError: nothing to publish yet.
             StateRefusedError: it would lose most mirrors or files, and `force` is not set.
+            BusyError: another publication went on for longer than BUSY_S.
             GeoError, OSError: a source of places, the disk; the current state stays.
         """
-        manifest, changed = compile_state(self.gather(), self.store, now, forced=force)
+        with only_one(self._loaded.data_dir / LOCK_NAME, "a publication", BUSY_S):
+            with clear_database_errors():
+                known = self.gather()
+            manifest, changed = compile_state(known, self.store, now, forced=force)
         return Published(manifest, changed)
 
     def gather(self) -> Knowledge:

@@ -17,11 +17,13 @@ import structlog
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.children import die_with_parent
+from heliostat.manager.locks import only_one
 from heliostat.manager.setup import setup_django
 
 log = structlog.get_logger()
 
 RESTART_S: Final = 1.0
+LOCK_NAME: Final = "manager.lock"
 STOP_S: Final = 8.0
 """The edge gets this long to finish what it answers."""
 
@@ -30,10 +32,12 @@ def serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: bool) ->
     """Runs until SIGTERM or SIGINT; the exit code.
 
     Raises:
+        BusyError: another manager works on this data_dir.
         HeliostatError: the database, or the edge's port at the start.
     """
     setup_django(loaded)
-    return asyncio.run(_serve(loaded, with_edge=with_edge, debug=debug, quiet=quiet))
+    with only_one(loaded.data_dir / LOCK_NAME, "a manager (or `heliostat serve`)"):
+        return asyncio.run(_serve(loaded, with_edge=with_edge, debug=debug, quiet=quiet))
 
 
 async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: bool) -> int:

@@ -21,7 +21,8 @@ from django.db.migrations.executor import MigrationExecutor
 from heliostat.config.load import LoadedConfig
 from heliostat.manager import settings as fixed
 from heliostat.manager.database import database_settings
-from heliostat.manager.errors import DatabaseUnavailableError
+from heliostat.manager.database_errors import clear_database_errors, explained
+from heliostat.manager.errors import DataFolderError
 
 MIGRATION_LOCK_KEY = 0x48454C494F  # "HELIO": the PostgreSQL advisory lock held while migrating
 
@@ -35,18 +36,18 @@ def setup_django(loaded: LoadedConfig) -> None:
     Raises:
         DatabaseSettingError: `[manager] database` can't be understood.
         DatabaseUnavailableError: the database doesn't answer, or isn't ours to change.
+        DataFolderError: the folder of the SQLite file can't be made.
     """
     database = database_settings(loaded)
     start_django(database)
-    loaded.data_dir.mkdir(parents=True, exist_ok=True)
     try:
+        if not loaded.config.manager.database:
+            loaded.data_dir.mkdir(parents=True, exist_ok=True)
         _migrate(loaded)
     except DatabaseError as error:
-        where = database["NAME"] if not loaded.config.manager.database else "[manager] database"
-        raise DatabaseUnavailableError(
-            f"{where}: {_first_line(error)}; check that the database is there and may be written,"
-            " then run it again"
-        ) from error
+        raise explained(error) from error
+    except OSError as error:
+        raise DataFolderError(loaded.data_dir, error) from error
 
 
 def start_django(database: dict[str, Any]) -> None:
@@ -71,7 +72,8 @@ async def in_database(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 
     def closing() -> T:
         try:
-            return work(*args, **kwargs)
+            with clear_database_errors():
+                return work(*args, **kwargs)
         finally:
             _forget_connection()
 
@@ -127,7 +129,3 @@ def _migration_lock(loaded: LoadedConfig) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

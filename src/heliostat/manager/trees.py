@@ -5,6 +5,7 @@ Import only after `setup_django`; synchronous, and meets the database.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,6 +15,7 @@ from heliostat.catalog.reader import load_table
 from heliostat.catalog.report import ScanProgress, ScanReport
 from heliostat.catalog.scan import scan
 from heliostat.config.load import LoadedConfig
+from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.probing.records import forget_files
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.tree import Tree
@@ -25,18 +27,22 @@ def scan_tree(
     progress: Callable[[ScanProgress], None] | None = None,
     *,
     allow_empty: bool = False,
+    stop: threading.Event | None = None,
 ) -> ScanReport:
     """Scans a tree; mirrors no longer count as holders of files whose content changed.
+
+    `stop` ends it from another thread.
 
     Raises:
         CatalogError: see `heliostat.catalog.scan.scan`.
     """
     before = load_table(loaded.data_dir, tree.name)
-    report = scan(tree, loaded.data_dir, progress, allow_empty=allow_empty)
+    report = scan(tree, loaded.data_dir, progress, allow_empty=allow_empty, stop=stop)
     if before is not None and report.changed:
         after = load_table(loaded.data_dir, tree.name)
         if after is not None:
-            forget_files(tree.name, changed_ids(before, after), after.version)
+            with clear_database_errors():
+                forget_files(tree.name, changed_ids(before, after), after.version)
     return report
 
 

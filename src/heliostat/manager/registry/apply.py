@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.errors import PlanOutdatedError
 from heliostat.manager.probing.records import rejudge
 from heliostat.manager.registry import models as rows
@@ -21,6 +22,7 @@ from heliostat.model.mirror import Endpoint
 APPLY_LOCK_KEY = 0x4150504C59  # "APPLY": the PostgreSQL advisory lock of one apply at a time
 
 
+@clear_database_errors()
 def apply_plan(plan: Plan, *, force: bool = False, now: datetime | None = None) -> None:
     """Makes the registry what the plan says, or leaves it as it is.
 
@@ -29,6 +31,7 @@ def apply_plan(plan: Plan, *, force: bool = False, now: datetime | None = None) 
     Raises:
         TooManyRemovedError: the safety rule forbids it and `force` is false.
         PlanOutdatedError: the registry isn't any more what the plan was made from.
+        DatabaseUnavailableError: it can't be written (a full disk); it stays as it was.
     """
     if not force:
         check_plan(plan)

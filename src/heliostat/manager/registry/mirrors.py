@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
+from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.errors import DeclaredDisabledError, UnknownMirrorError
 from heliostat.manager.registry import models as rows
 from heliostat.manager.registry.declaration import Budget, Declaration
@@ -50,6 +51,7 @@ def paused() -> dict[str, tuple[datetime, str]]:
     return {row.name: (row.paused_at, row.paused_reason) for row in found if row.paused_at}
 
 
+@clear_database_errors()
 def set_enabled(name: str, enabled: bool, *, reason: str = "", now: datetime | None = None) -> bool:
     """Pauses a mirror by hand, or lifts the pause; stands apart from its file and from probes.
 
