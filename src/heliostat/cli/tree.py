@@ -86,12 +86,15 @@ def scan(
     json: JsonOption = False,
 ) -> None:
     """Bring the catalog of one or more trees up to date with their folders."""
+    from heliostat.catalog import resolve_root
     from heliostat.cli.progress import ScanDisplay
 
     settings = Settings.of(ctx)
     reports: list[ScanReport] = []
     failed = 0
     trees = _chosen(settings, names or [])
+    if len(trees) == 1:
+        resolve_root(trees[0].root, settings.load().data_dir)  # a wrong one leaves nothing behind
     scan_one = _scanner(settings)
     for tree in trees:
         try:
