@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 from rich.console import Console
@@ -217,13 +219,14 @@ def _conclude(console: Console, rows: list[Row], wrong: list[Row]) -> None:
 
 def _invite(console: Console, stage: Stage, path: str) -> None:
     edge, address = stage.edge_url.rstrip("/"), CLIENTS[0].address
+    url = edge + quote(path)
     console.print("\n[bold]try it by hand[/bold] (Ctrl-C ends everything)")
     for line in (
-        f"{edge}{path}",
-        f"{edge}/-/explain{path}?ip={address}",
-        f"curl -sI -H 'X-Forwarded-For: {address}' {edge}{path}",
+        url,
+        f"{edge}/-/explain{quote(path)}?ip={address}",
+        f"curl -sI -H 'X-Forwarded-For: {address}' {url}",
         f"heliostat --config {stage.config} mirror list",
-        f"heliostat --config {stage.config} explain {path} --ip {address}",
+        f"heliostat --config {stage.config} explain {shlex.quote(path)} --ip {address}",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     pids = [server.pid for server in stage.servers[MIRRORS[0].name] if server.pid]
