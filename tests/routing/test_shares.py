@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliostat.routing.shares import EMPTY_ROW, choice_hash, make_row
+from heliostat.routing.shares import EMPTY_ROW, MAX_OTHERS, choice_hash, make_row
 
 ranked_lists = st.lists(st.floats(0, 400), min_size=1, max_size=60).map(
     lambda values: [(cost, index) for index, cost in enumerate(sorted(values))]
@@ -50,7 +50,9 @@ def test_shares_sum_to_one_and_every_u_finds_a_candidate(
     assert sum(row.shares) == pytest.approx(1.0)
     assert row.cumulative[-1] == 1.0
     assert 0 <= row.pick(u) < len(row.mirrors)
-    assert sorted(row.mirrors + row.others) == list(range(len(ranked)))
+    everyone = list(row.mirrors + row.others)
+    assert everyone == [index for _, index in ranked][: len(everyone)]
+    assert len(everyone) == min(len(ranked), len(row.mirrors) + MAX_OTHERS)
 
 
 @given(st.integers(0, 2**48 - 1), st.binary(max_size=200))

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import processes_with
+
 pytestmark = pytest.mark.timeout(180)
 
 ALWAYS = {"Berlin": "erlangen.de", "Paris": "erlangen.de", "London": "erlangen.de"}
@@ -60,13 +62,6 @@ def running(tmp_path: Path, tree: Path) -> Iterator[tuple[subprocess.Popen[str],
             process.kill()
 
 
-def processes_of(folder: Path) -> list[str]:
-    found = subprocess.run(
-        ["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False
-    )
-    return [line for line in found.stdout.splitlines() if "pgrep" not in line]
-
-
 def test_every_client_gets_the_right_bytes_from_its_nearest_good_mirror(
     tmp_path: Path, tree: Path
 ) -> None:
@@ -89,7 +84,7 @@ def test_every_client_gets_the_right_bytes_from_its_nearest_good_mirror(
     assert "8 of 8 got the right bytes" in done.stdout
     assert "paris.fr 3/4" in done.stdout
     assert "london.gb out" in done.stdout
-    assert not processes_of(tmp_path)
+    assert not processes_with(str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
@@ -106,18 +101,18 @@ def test_it_stays_until_it_is_interrupted_and_leaves_no_process(
         assert process.stdout is not None
         assert "nothing is left running" in process.stdout.read()
     deadline = time.monotonic() + 5
-    while processes_of(tmp_path) and time.monotonic() < deadline:
+    while processes_with(str(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not processes_of(tmp_path)
+    assert not processes_with(str(tmp_path))
 
 
 def test_killed_outright_it_takes_its_servers_along(tmp_path: Path, tree: Path) -> None:
     with running(tmp_path, tree) as (process, _):
         process.kill()
     deadline = time.monotonic() + 15
-    while processes_of(tmp_path) and time.monotonic() < deadline:
+    while processes_with(str(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not processes_of(tmp_path)
+    assert not processes_with(str(tmp_path))
 
 
 def test_a_tree_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

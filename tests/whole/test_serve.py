@@ -19,6 +19,7 @@ from heliostat.demo.files import collect
 from heliostat.demo.process import ServerProcess, free_port
 from heliostat.demo.servers import NginxServer, RsyncServer
 from tests.support.edge import EdgeProcess
+from tests.support.processes import children_of
 
 LIVENESS_S = 2
 PATIENCE_S = 30
@@ -216,9 +217,8 @@ def test_explain_on_the_command_line_says_what_the_edge_does(site: Site) -> None
 
 
 def test_ctrl_c_ends_manager_and_edge(site: Site) -> None:
-    children = subprocess.run(
-        ["pgrep", "-P", str(site.serve.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
+    assert site.serve.pid is not None
+    children = children_of(site.serve.pid)
     assert children
     site.serve.stop()
     for pid in children:

@@ -9,6 +9,7 @@ user, and know no file outside their work folder but the mirror's own.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -123,7 +124,7 @@ RSYNC_CONF = """\
 pid file = {pid_file}
 log file = {log_file}
 use chroot = no
-max connections = 0
+{user_lines}max connections = 0
 timeout = 60
 [{module}]
   path = {root}
@@ -174,6 +175,8 @@ class RsyncServer(_FolderServer):
             log_file=self.log_path,
             root=self._link_root(),
             module=self.module,
+            # As root rsyncd would become nobody, who may not enter everybody's folders.
+            user_lines="uid = 0\ngid = 0\n" if os.geteuid() == 0 else "",
         )
         (self.work_dir / "rsyncd.conf").write_text(text)
 
