@@ -27,7 +27,7 @@ class DataFolderError(ManagerError):
         remedy = {
             errno.EEXIST: "is in the way as a file; move it away",
             errno.ENOTDIR: "is below a file, which can't hold a folder",
-            errno.ENOSPC: "the disk is full; free some space and run it again",
+            errno.ENOSPC: "the disk is full, nothing was changed; free some space and run it again",
             errno.EROFS: "the disk can be read only; mount it for writing",
         }.get(
             error.errno or 0,

@@ -17,6 +17,7 @@ from heliostat.geo.sources import load_places
 from heliostat.geo.table import PlaceTable
 from heliostat.geo.zones import ZoneTable, build_zones
 from heliostat.manager.database_errors import clear_database_errors
+from heliostat.manager.errors import DataFolderError
 from heliostat.manager.locks import only_one
 from heliostat.manager.places import PlaceFiller
 from heliostat.manager.probing.records import holdings, statuses
@@ -60,12 +61,16 @@ class Publisher:
             StateError: nothing to publish yet.
             StateRefusedError: it would lose most mirrors or files, and `force` is not set.
             BusyError: another publication went on for longer than BUSY_S.
-            GeoError, OSError: a source of places, the disk; the current state stays.
+            DataFolderError: the disk (full, read-only); the current state stays.
+            GeoError: a source of places.
         """
         with only_one(self._loaded.data_dir / LOCK_NAME, "a publication", BUSY_S):
             with clear_database_errors():
                 known = self.gather()
-            manifest, changed = compile_state(known, self.store, now, forced=force)
+            try:
+                manifest, changed = compile_state(known, self.store, now, forced=force)
+            except OSError as error:
+                raise DataFolderError(self.store.folder, error) from error
         return Published(manifest, changed)
 
     def gather(self) -> Knowledge:
