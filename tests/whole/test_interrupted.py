@@ -1,0 +1,158 @@
+"""Ctrl-C at bad moments, and two commands at once on one data folder: nothing is lost or torn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from heliostat.demo.process import free_port
+from tests.support.command import Ended, Workplace
+
+EXIT_INTERRUPTED = 130
+BUSY_S = 30
+HASHED_FILES = 4
+"""When so many are on disk, the scan is interrupted."""
+ENDLESS_FILES = 4000
+ENDLESS_BYTES = 1 << 26
+"""So many files, each one hole of this size, take minutes to hash; no test waits for that."""
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Workplace:
+    """One small file; an edge on a free port."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "x.iso").write_bytes(b"x" * 1000)
+    workplace = Workplace(tmp_path)
+    workplace.config.write_text(
+        f'[edge]\nlisten = ["127.0.0.1:{free_port()}"]\n[[tree]]\nname = "t"\nroot = "tree"\n'
+    )
+    return workplace
+
+
+@pytest.fixture
+def endless(here: Workplace) -> Workplace:
+    """A tree whose scan takes minutes."""
+    (here.folder / "tree" / "x.iso").unlink()
+    for number in range(ENDLESS_FILES):
+        with (here.folder / "tree" / f"{number}.iso").open("wb") as file:
+            file.truncate(ENDLESS_BYTES)
+    return here
+
+
+@contextmanager
+def running(workplace: Workplace, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs; whatever is left of its session is killed at the end."""
+    with workplace.start(*arguments) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def until(what: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Waits until `what` holds, while `process` runs."""
+    deadline_s = time.monotonic() + BUSY_S
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def hashed(workplace: Workplace) -> set[str]:
+    """The files whose digests a scan that isn't done has put on disk."""
+    path = workplace.data / "catalog" / "t.sqlite"
+    if not path.exists():
+        return set()
+    with closing(sqlite3.connect(path)) as connection:
+        return {os.fsdecode(name) for (name,) in connection.execute("SELECT path FROM pending")}
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def ctrl_c(process: subprocess.Popen[str]) -> Ended:
+    """Interrupts a command; it has to end, and everything it started with it."""
+    started = children(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=BUSY_S)
+    for pid in started:
+        assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert "Traceback" not in err
+    return Ended(process.returncode, out, err)
+
+
+def assert_goes_on(workplace: Workplace) -> None:
+    """The next scan finds what the interrupted one had hashed, and nobody sees half a catalog."""
+    (tree,) = json.loads(workplace.done("tree", "list", "--json"))
+    assert tree["files"] is None
+    kept = hashed(workplace)
+    for file in (workplace.folder / "tree").iterdir():  # what is left would take minutes
+        if file.name not in kept:
+            file.unlink()
+    (report,) = json.loads(workplace.done("tree", "scan", "--json"))
+    assert (report["added"], report["hashed_files"]) == (len(kept), 0)
+
+
+def test_ctrl_c_during_a_scan_keeps_what_was_hashed(endless: Workplace) -> None:
+    with running(endless, "tree", "scan") as process:
+        until(lambda: len(hashed(endless)) >= HASHED_FILES, process)
+        ended = ctrl_c(process)
+    assert ended.code == EXIT_INTERRUPTED
+    assert ended.err == "interrupted; the next scan goes on from here\n"
+    assert_goes_on(endless)
+
+
+def test_ctrl_c_during_serve_does_not_wait_for_a_long_scan(endless: Workplace) -> None:
+    with running(endless, "serve") as process:
+        until(lambda: len(hashed(endless)) >= HASHED_FILES, process)
+        until(lambda: children(process), process)
+        ended = ctrl_c(process)
+    assert ended.code == 0
+    assert_goes_on(endless)
+
+
+def test_a_second_serve_on_one_data_folder_is_refused_and_the_first_goes_on(
+    here: Workplace,
+) -> None:
+    with running(here, "serve") as first:
+        until((here.data / "state" / "manifest.json").exists, first)
+        for command in ("serve", "manager"):
+            second = here.run(
+                command, environ={"HELIOSTAT_EDGE__LISTEN": f'["127.0.0.1:{free_port()}"]'}
+            )
+            assert (second.code, second.err.count("\n")) == (1, 1), second
+            assert f"{here.data}: a manager (or `heliostat serve`) is running" in second.err
+            assert f"(process {first.pid}); stop that one first" in second.err
+        assert first.poll() is None
+        assert here.done("state", "verify").startswith("state 1 ")
+        assert ctrl_c(first).code == 0
+
+
+def test_two_publications_at_once_make_one_whole_state(here: Workplace) -> None:
+    here.done("tree", "scan")
+    with running(here, "state", "publish") as one, running(here, "state", "publish") as other:
+        said = [process.communicate(timeout=BUSY_S) for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), said
+    assert sorted(out for out, _ in said) == [
+        "nothing changed: state 1 stays (0 mirrors, 1 files)\n",
+        "published state 1: 0 mirrors, 1 files\n",
+    ]
+    assert here.done("state", "verify").startswith("state 1 ")
