@@ -43,6 +43,8 @@ def test_nonsense_is_no_address(text: str) -> None:
         ("10.0.0.1", None),
         ("", None),
         ("198.51.100.7, garbage", None),
+        ("fe80::1%eth0", None),
+        ("[fe80::1%eth0]:80, 10.0.0.1", None),
         ("198.51.100.7, unknown, 10.0.0.1", None),
     ],
 )

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,8 +72,9 @@ def test_a_file_is_redirected_to_the_nearest_mirror(edge: EdgeProcess) -> None:
 
 
 def test_the_scheme_is_the_trusted_proxys(edge: EdgeProcess) -> None:
-    reply = edge.get("/iso/a.iso", X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https")
-    assert reply["location"] == "https://us.example/pub/iso/a.iso"
+    for proto in ("https", "HTTPS", "https, http", "http,https"):
+        reply = edge.get("/iso/a.iso", X_Forwarded_For="203.0.113.9", X_Forwarded_Proto=proto)
+        assert reply["location"] == "https://us.example/pub/iso/a.iso"
 
 
 def test_a_file_one_mirror_lacks_goes_elsewhere(edge: EdgeProcess) -> None:
@@ -232,6 +234,30 @@ def test_explain_answers_for_any_address_as_json_and_html(edge: EdgeProcess) -> 
     assert edge.get("/-/explain/iso/b.iso?ip=nonsense").status == 400
 
 
+def test_explanations_are_few_a_connection_and_a_second(edge: EdgeProcess) -> None:
+    request = b"GET /-/explain/iso/a.iso HTTP/1.1\r\nHost: t\r\n\r\n"
+    assert edge.exchange(request * 50).count(b"HTTP/1.1 ") == 1
+    statuses = {edge.get("/-/explain/iso/a.iso").status for _ in range(limits.EXPLAINS_PER_S * 3)}
+    assert statuses == {200, 503}
+    time.sleep(1.1)
+
+
+def test_a_network_has_only_so_many_connections(tmp_path: Path) -> None:
+    process = EdgeProcess(tmp_path, trusted_proxies=())
+    compile_state(
+        known_world(CATALOG, MIRRORS), StateStore(process.state_folder), datetime.now(UTC)
+    )
+    with process, ExitStack() as stack:
+        for _ in range(limits.CONNECTIONS_PER_NETWORK):
+            stack.enter_context(process.connect())
+        deadline = time.monotonic() + 5
+        while process.get("/iso/a.iso").status != 503:
+            assert time.monotonic() < deadline
+        stack.close()
+        while process.get("/iso/a.iso").status != 302:
+            assert time.monotonic() < deadline
+
+
 def test_the_explained_choice_is_the_redirect(edge: EdgeProcess) -> None:
     for address in ("198.51.100.7", "203.0.113.200", "192.0.2.77", "8.8.8.8", "2001:db8:1::9"):
         for path in ("/iso/a.iso", "/iso/b.iso"):
@@ -283,6 +309,20 @@ def test_an_edge_starts_from_what_it_holds_when_the_source_is_gone(tmp_path: Pat
     with process:
         assert process.get("/iso/a.iso").status == 302
     process.state_folder.rename(tmp_path / "gone")
+    with process:
+        assert process.get("/iso/a.iso").status == 302
+
+
+def test_an_edge_starts_whatever_is_wrong_with_its_source(tmp_path: Path) -> None:
+    process = EdgeProcess(tmp_path)
+    compile_state(
+        known_world(CATALOG, MIRRORS), StateStore(process.state_folder), datetime.now(UTC)
+    )
+    with process:
+        assert process.get("/iso/a.iso").status == 302
+    manifest = process.state_folder / "manifest.json"
+    manifest.unlink()
+    manifest.mkdir()
     with process:
         assert process.get("/iso/a.iso").status == 302
 

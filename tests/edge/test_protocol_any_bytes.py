@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heliostat.edge import limits
 from heliostat.edge.handler import Handler
-from heliostat.edge.protocol import Clock, EdgeProtocol
+from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
 from heliostat.state.compile import compile_state
 from heliostat.state.opened import open_state
 from heliostat.state.store import StateStore
@@ -32,6 +33,8 @@ class Wire:
         self.out = b""
         self.closing = False
         self.eof = False
+        self.aborted = False
+        self.unread_bytes = 0
 
     def get_extra_info(self, name: str) -> tuple[str, int]:
         return ("127.0.0.1", 4711)
@@ -52,6 +55,12 @@ class Wire:
     def close(self) -> None:
         self.closing = True
 
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread_bytes
+
     def pause_reading(self) -> None:
         pass
 
@@ -63,7 +72,8 @@ class Wire:
 def handler(tmp_path_factory: pytest.TempPathFactory) -> Handler:
     store = StateStore(tmp_path_factory.mktemp("state"))
     mirrors = [make_mirror("de.example", GERMANY), make_mirror("us.example", AMERICA)]
-    known = known_world(make_catalog({b"a": b"1", b"b/c d": b"2"}), mirrors)
+    contents = {b"a": b"1", b"b/c d": b"2", b"-/healthz": b"3"}
+    known = known_world(make_catalog(contents), mirrors)
     manifest, _ = compile_state(known, store, datetime.now(UTC))
     handler = Handler(["127.0.0.0/8"])
     handler.use(open_state(store, manifest))
@@ -72,7 +82,7 @@ def handler(tmp_path_factory: pytest.TempPathFactory) -> Handler:
 
 def talk(handler: Handler, chunks: list[bytes]) -> Wire:
     wire = Wire()
-    protocol = EdgeProtocol(handler, Clock(), set())
+    protocol = EdgeProtocol(handler, Clock(), Connections(100))
     protocol.connection_made(wire)  # type: ignore[arg-type]
     for chunk in chunks:
         if wire.closing:
@@ -141,7 +151,7 @@ likely = st.builds(
         b"%b %b HTTP/%b\r\nHost: t\r\n%b\r\n" % (method, target, version, b"".join(fields))
     ),
     st.sampled_from([b"GET", b"GET", b"GET", b"HEAD"]),
-    st.sampled_from([b"/a", b"/a", b"/a?x", b"/%61", b"/missing"]),
+    st.sampled_from([b"/a", b"/a", b"/a?x", b"/%61", b"/missing", b"/-/healthz"]),
     st.sampled_from([b"1.1", b"1.1", b"1.1", b"1.0"]),
     st.lists(
         st.sampled_from(
@@ -194,6 +204,21 @@ def test_a_plain_request_is_answered_quickly_the_second_time(handler: Handler) -
         asked + b"x",
     ):
         assert handler.quick(other, peer) is None
+
+
+def test_a_client_that_never_reads_is_cut_off_when_its_time_is_up(handler: Handler) -> None:
+    connections = Connections(100)
+    for unread_bytes, aborted in ((0, False), (5000, True)):
+        wire = Wire()
+        protocol = EdgeProtocol(handler, Clock(), connections)
+        protocol.connection_made(wire)  # type: ignore[arg-type]
+        protocol.data_received(b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n")
+        wire.unread_bytes = unread_bytes
+        assert protocol.is_overdue(limits.IDLE_TIME_S + 1)
+        protocol.expire()
+        assert (wire.closing, wire.aborted) == (True, aborted)
+        protocol.connection_lost(None)
+    assert not connections.open
 
 
 @settings(max_examples=200, deadline=None)

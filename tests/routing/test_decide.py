@@ -140,6 +140,12 @@ def test_http_clients_get_https_only_where_the_tree_allows_it() -> None:
     assert decide(request(), strict).answer is Answer.UNAVAILABLE
 
 
+def test_http_clients_get_no_https_fallback_where_the_tree_forbids_it() -> None:
+    tree = Tree("t", "r", fallback=("https://f/", "http://f/"), http_may_get_https=False)
+    router = router_of(routed("x", why_out="is disabled"), tree=tree)
+    assert decide(request(), router).base_url == "http://f/"
+
+
 @pytest.mark.parametrize(
     ("tree", "answer", "base"),
     [

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from heliostat.edge.clients import locate
-from heliostat.edge.serving import explain_path
+from heliostat.edge.clients import TrustedProxies, locate
+from heliostat.edge.serving import Serving, explain_path
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus, Scheme
 from heliostat.model.place import Place
@@ -118,6 +118,31 @@ def test_the_longest_prefix_owns_a_path(tmp_path: Path) -> None:
     assert (found.tree, found.size_bytes, found.relative) == (1, 9, b"x")
     assert state.find(b"y") is not None
     assert state.find(b"x") is None
+
+
+@pytest.mark.parametrize("prefix", ["/日本/", "/été/", "/a b/"])
+def test_a_prefix_may_have_any_letters(tmp_path: Path, prefix: str) -> None:
+    known = replace(
+        known_world(make_catalog({b"x": b"1"}), [DE]), trees=[Tree("t", "/srv/t", prefix=prefix)]
+    )
+    state = state_of(known, tmp_path)
+    path = prefix.encode().lstrip(b"/") + b"x"
+    assert state.find(path) is not None
+    assert state.canaries == (path,)
+    assert Serving(state, TrustedProxies([])).health() == (True, [])
+
+
+def test_one_tree_that_nobody_serves_does_not_make_an_edge_unhealthy(tmp_path: Path) -> None:
+    known = known_world(make_catalog({b"x": b"1"}), [DE])
+    second = make_catalog({b"y": b"2"}, "second")
+    known = replace(
+        known,
+        trees=[*known.trees, Tree("second", "/srv/second", prefix="/second/")],
+        catalogs={**known.catalogs, "second": second},
+    )
+    able, faults = Serving(state_of(known, tmp_path), TrustedProxies([])).health()
+    assert able
+    assert faults == ["nobody can serve the canary second/y"]
 
 
 def test_nothing_new_is_published_when_nothing_changed(tmp_path: Path) -> None:

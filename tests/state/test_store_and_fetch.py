@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from heliostat.model.errors import EXIT_REFUSED
-from heliostat.model.mirror import Mirror
+from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus
 from heliostat.state.compile import compile_state
 from heliostat.state.errors import (
     DamagedStateError,
@@ -122,6 +126,62 @@ def test_an_older_state_is_never_taken_back(source: Path, tmp_path: Path) -> Non
         fetch_state(Path(old), held, state.manifest)
 
 
+def test_a_manager_that_lost_its_folder_publishes_above_what_edges_hold(tmp_path: Path) -> None:
+    publish(tmp_path / "old")
+    publish(tmp_path / "old", files=4)
+    held = StateStore(tmp_path / "held")
+    state = fetch_state(tmp_path / "old", held, None)
+    assert state is not None
+    later = datetime(2026, 11, 22, 0, 1, tzinfo=UTC)
+    known = known_world(make_catalog({b"f": b"1"}), [make_mirror("m.example", GERMANY)])
+    compile_state(known, StateStore(tmp_path / "new"), later, forced=True)
+    assert fetch_state(tmp_path / "new", held, state.manifest) is not None
+
+
+def test_a_manager_that_reaches_no_mirror_publishes_nothing_worse(tmp_path: Path) -> None:
+    mirrors = [make_mirror(f"m{number}.example", GERMANY) for number in range(3)]
+    catalog = make_catalog({b"f": b"1"})
+    store = StateStore(tmp_path)
+    before, _ = compile_state(known_world(catalog, mirrors), store, NOW)
+    out = {m.name: MirrorStatus(m.name, MirrorState.OUT, "timed out", 0) for m in mirrors}
+    one_left = {name: out[name] for name in list(out)[:2]}
+    after, _ = compile_state(known_world(catalog, mirrors, statuses=one_left), store, NOW)
+    assert after.version == before.version + 1
+    with pytest.raises(StateRefusedError, match="manager's own network"):
+        compile_state(known_world(catalog, mirrors, statuses=out), store, NOW)
+    assert store.manifest() == after
+    files = {path.name for path in store.files.iterdir()}
+    compile_state(known_world(catalog, mirrors, statuses=out), store, NOW, forced=True)
+    assert files < {path.name for path in store.files.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("role", "change"),
+    [
+        ("mirrors", lambda body: body["mirrors"][0].update(networks=[99])),
+        ("mirrors", lambda body: body["mirrors"].pop()),
+        ("shards", lambda body: body["filesets"].append("zz")),
+        ("shards", lambda body: body["shards"][0].update(filesets=[])),
+        ("shards", lambda body: body["shards"][0].update(count=1)),
+        ("trees", lambda body: body["trees"].clear()),
+    ],
+)
+def test_a_whole_state_that_does_not_fit_together_is_refused(
+    source: Path, tmp_path: Path, role: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    store = StateStore(source)
+    manifest = store.manifest()
+    body = json.loads(store.path_of(manifest.files[role]).read_bytes())
+    change(body)
+    bad = store.put(role, json.dumps(body).encode())
+    store.commit(replace(manifest, files={**manifest.files, role: bad}))
+    held = StateStore(tmp_path / "held")
+    with pytest.raises(DamagedStateError):
+        fetch_state(source, held, None)
+    with pytest.raises(NoStateError):
+        held.manifest()
+
+
 @pytest.mark.parametrize(
     ("before", "after", "refused"),
     [
@@ -190,7 +250,7 @@ def test_old_files_go_when_nobody_needs_them(tmp_path: Path) -> None:
         publish(tmp_path, files=files)
     store = StateStore(tmp_path)
     manifest = store.manifest()
-    assert manifest.version == 7
+    assert manifest.version == int(NOW.timestamp()) + 6
     assert len(list(tmp_path.glob("manifest-*.json"))) == 3
     open_state(store, manifest)
     paths = [path for path in store.files.iterdir() if path.name.endswith("-paths")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +19,9 @@ class EdgeProcess(ServerProcess):
 
     name = "edge"
 
-    def __init__(self, work_dir: Path, extra: str = "") -> None:
+    def __init__(self, work_dir: Path, trusted_proxies: Sequence[str] = ("127.0.0.0/8",)) -> None:
         super().__init__("127.0.0.1", free_port(), work_dir)
-        self._extra = extra
+        self._trusted_proxies = list(trusted_proxies)
 
     @property
     def state_folder(self) -> Path:
@@ -35,7 +37,7 @@ class EdgeProcess(ServerProcess):
     def write_files(self) -> None:
         self.config.write_text(
             f'data_dir = "data"\n[edge]\nlisten = ["127.0.0.1:{self.port}"]\n'
-            f'trusted_proxies = ["127.0.0.0/8"]\n{self._extra}'
+            f"trusted_proxies = {json.dumps(self._trusted_proxies)}\n"
         )
 
     def connect(self) -> socket.socket:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heliostat.cli.context import Settings, json_option
 from heliostat.model.decision import Answer, Decision
-from heliostat.model.errors import EXIT_FAILED, HeliostatError
+from heliostat.model.errors import EXIT_FAILED
+
+if TYPE_CHECKING:
+    from heliostat.state.opened import State
 
 ANSWERS = {
     Answer.FALLBACK: "the fallback, because no mirror can serve it",
@@ -35,18 +39,17 @@ def explain(
 
     from heliostat.edge.clients import locate
     from heliostat.edge.serving import explain_path
-    from heliostat.edge.target import split_target
     from heliostat.state.opened import open_state
     from heliostat.state.store import PUBLISHED_FOLDER, StateStore
 
     settings = Settings.of(ctx)
     store = StateStore(settings.load().data_dir / PUBLISHED_FOLDER)
     state = open_state(store, store.manifest())
-    wanted, _ = split_target(path.encode() if path.startswith("/") else b"/" + path.encode())
+    wanted = _path(state, os.fsencode(path).lstrip(b"/"))
     try:
         client = locate(ip, state.zones)
     except ValueError as error:
-        raise HeliostatError(f"--ip: {error}; give an IPv4 or IPv6 address") from None
+        raise typer.BadParameter(f"{error}; give an IPv4 or IPv6 address") from None
     if ipv6:
         client = replace(client, is_ipv6=True)
     decision = explain_path(state, wanted, client, https)
@@ -56,6 +59,18 @@ def explain(
         _show(settings, decision)
     if decision.answer in (Answer.MISSING, Answer.UNAVAILABLE):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _path(state: State, typed: bytes) -> bytes:
+    """What was typed as a path of the state: a file's plain name, or as it stands in a URL."""
+    from heliostat.edge.target import BadTargetError, split_target
+
+    if state.find(typed) is not None:
+        return typed
+    try:
+        return split_target(b"/" + typed)[0]
+    except BadTargetError:
+        return typed
 
 
 def _show(settings: Settings, decision: Decision) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import sys
 from importlib import import_module
@@ -48,7 +49,9 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name not in COMMANDS and cmd_name not in GROUPS:
-            return None
+            near = difflib.get_close_matches(cmd_name, [*COMMANDS, *GROUPS], n=1)
+            hint = f' Did you mean "{near[0]}"?' if near else ""
+            ctx.fail(f'There is no command "{cmd_name}".{hint}')
         module = import_module(f"heliostat.cli.{cmd_name}")
         if cmd_name in GROUPS:
             command = typer.main.get_command(module.app)
@@ -146,6 +149,11 @@ def _fail(message: str, code: int) -> int:
 def _os_message(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
-    if error.errno == errno.ENOSPC:
-        return f"{where}the disk is full; free some space and run it again, nothing was lost"
-    return f"{where}{what}"
+    remedy = {
+        errno.ENOSPC: "the disk is full; free some space and run it again, nothing was lost",
+        errno.EROFS: "the disk is read-only; choose another data_dir",
+        errno.ENOTDIR: "is below a file, not a folder; check data_dir",
+    }.get(error.errno or 0)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        remedy = f"{what}; run it as the user who owns it, or check its permissions"
+    return f"{where}{remedy or what}"

@@ -101,9 +101,10 @@ def plain(
     return Answer(head, body, close)
 
 
-def as_json(status: int, value: Any, extra: bytes = b"") -> Answer:
+def as_json(status: int, value: Any, *, extra: bytes = b"", close: bool = False) -> Answer:
+    """`value` as a JSON document."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    return plain(status, text, content_type=JSON, extra=extra)
+    return plain(status, text, content_type=JSON, extra=extra, close=close)
 
 
 NOT_FOUND = plain(404, "This file is not in the catalog.\n")
@@ -113,4 +114,7 @@ NOT_ALLOWED = plain(
 NO_STATE = plain(503, "This edge has no state yet.\n", extra=b"Retry-After: 10\r\n")
 NO_MIRROR = plain(503, "No mirror can serve this file now.\n", extra=b"Retry-After: 60\r\n")
 TOO_MANY = plain(503, "Too many connections.\n", extra=b"Retry-After: 5\r\n", close=True)
+BUSY = plain(
+    503, "Too many explanations were asked for just now.\n", extra=b"Retry-After: 1\r\n", close=True
+)
 FAULT = plain(500, "A fault in the edge; it was logged.\n", close=True)

@@ -50,6 +50,14 @@ def locate(address: str, zones: ZoneTable) -> Client:
     return Client(address, high >> 16, zones.zone6(high, int.from_bytes(packed[8:])), True)
 
 
+def network_key(address: str) -> bytes:
+    """The /24 or /48 that an address is in, as bytes to count by."""
+    if ":" in address:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        return packed[12:15] if packed.startswith(_MAPPED) else packed[:6]
+    return socket.inet_pton(socket.AF_INET, address)[:3]
+
+
 class TrustedProxies:
     """The networks whose X-Forwarded-For is believed."""
 
@@ -88,6 +96,8 @@ def _bare_address(entry: str) -> str | None:
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
+    if "%" in entry:  # ipaddress takes an interface's name there; no client has one
+        return None
     try:
         return str(ipaddress.ip_address(entry))
     except ValueError:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from heliostat.edge import answers
+from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, TrustedProxies, locate
+from heliostat.edge.lane import Lane, peer_kind
 from heliostat.edge.pages import explain_page
-from heliostat.edge.serving import BadQuestionError, KnownBlock, Serving
+from heliostat.edge.serving import BadQuestionError, Serving
 from heliostat.edge.target import PLAIN_BYTES, BadTargetError, split_target
 from heliostat.state.opened import State
 
 OWN_PREFIX = b"-/"
 HEALTH_TEXT = "heliostat ok\n"
 """What health checks search for; DNS providers are set up with these words."""
+
+NOT_ABLE = "heliostat is not able to serve: "
 
 
 @dataclass(slots=True)
@@ -32,13 +35,15 @@ class Fields:
 
 @dataclass(slots=True)
 class Peer:
-    """The other end of a connection. `client` is located once, by the state of `located_by`."""
+    """The other end of a connection, and what the state of `located_by` says of it."""
 
     address: str
     is_trusted: bool
     is_https: bool
-    client: Client | None = None
+    kind: int
     located_by: Serving | None = None
+    client: Client | None = None
+    lanes: tuple[Lane, Lane] | None = None
 
 
 class Handler:
@@ -47,13 +52,19 @@ class Handler:
     def __init__(self, trusted_proxies: list[str]) -> None:
         self.proxies = TrustedProxies(trusted_proxies)
         self.serving: Serving | None = None
+        self._explains_left = limits.EXPLAINS_PER_S
+
+    def tick(self) -> None:
+        """Once a second: `/-/explain/` may be answered again."""
+        self._explains_left = limits.EXPLAINS_PER_S
 
     def use(self, state: State) -> None:
         """Serves by `state` from the next request on; requests under way keep theirs."""
         self.serving = Serving(state, self.proxies)
 
     def peer(self, address: str, is_https: bool) -> Peer:
-        return Peer(address, self.proxies.trusts(address), is_https)
+        is_trusted = self.proxies.trusts(address)
+        return Peer(address, is_trusted, is_https, peer_kind(is_trusted, is_https))
 
     def answer(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Answer:
         """The answer to one GET or HEAD request (405 for others); never raises on bad input."""
@@ -77,24 +88,14 @@ class Handler:
         return Answer(head)
 
     def quick(self, data: bytes, peer: Peer) -> bytes | None:
-        """The head of a redirect for `data`, if that is one GET of the plainest kind.
-
-        That is: a path of plain bytes that is in the catalog, behind it a header block that the
-        parser has read before. None means nothing but "parse it": this changes no answer.
-        """
+        """The head of a redirect for `data`, if the fast lane takes it (see `lane`)."""
         serving = self.serving
-        line_end = data.find(b"\r\n")
-        if serving is None or data[:5] != b"GET /" or data[line_end - 9 : line_end] != b" HTTP/1.1":
+        if serving is None:
             return None
-        known = serving.blocks[peer.is_trusted].get(data[line_end:])
-        path = data[5 : line_end - 9]
-        if known is None or path.translate(None, PLAIN_BYTES):
-            return None
-        client = known.client
-        if client is None:
-            client = self._peer_client(serving, peer)
-        head = serving.redirect(path, client, known.is_https)
-        return None if head is answers.NO_MIRROR.head else head
+        if peer.located_by is not serving:
+            self._locate(serving, peer)
+        assert peer.lanes is not None
+        return serving.fast.answer(data, peer.kind, peer.lanes)
 
     def remember(self, data: bytes, fields: Fields, peer: Peer) -> None:
         """Notes the header block of `data`, which the parser took for one whole plain request."""
@@ -108,9 +109,9 @@ class Handler:
             or line[5:-9].translate(None, PLAIN_BYTES)
         ):
             return
-        client = self._client(serving, fields, peer)
-        known = KnownBlock(None if client is peer.client else client, _is_https(fields, peer))
-        serving.remember(peer.is_trusted, data[line_end:], known)
+        client, is_https = self._client(serving, fields, peer), _is_https(fields, peer)
+        meaning = is_https if client is peer.client else serving.fast.lane(client, is_https)
+        serving.fast.remember(peer.kind, data[line_end:], meaning)
 
     def _client(self, serving: Serving, fields: Fields, peer: Peer) -> Client:
         if peer.is_trusted and fields.forwarded_for:
@@ -120,18 +121,31 @@ class Handler:
         return self._peer_client(serving, peer)
 
     def _peer_client(self, serving: Serving, peer: Peer) -> Client:
-        if peer.client is None or peer.located_by is not serving:
-            peer.client = locate(peer.address, serving.state.zones)
-            peer.located_by = serving
+        if peer.located_by is not serving:
+            self._locate(serving, peer)
+        assert peer.client is not None
         return peer.client
+
+    def _locate(self, serving: Serving, peer: Peer) -> None:
+        """Finds the peer's zone by the state in service: once a connection, and a state."""
+        client = locate(peer.address, serving.state.zones)
+        peer.client = client
+        peer.lanes = (serving.fast.lane(client, False), serving.fast.lane(client, True))
+        peer.located_by = serving
 
     def _own(self, path: bytes, query: bytes, fields: Fields, peer: Peer) -> Answer:
         if path == b"healthz":
-            reason = self.serving.health() if self.serving else "there is no state yet"
-            if reason:
-                return answers.plain(503, f"heliostat is not able to serve: {reason}\n")
-            return answers.plain(200, HEALTH_TEXT)
+            if self.serving is None:
+                return answers.plain(503, NOT_ABLE + "there is no state yet\n")
+            is_able, faults = self.serving.health()
+            detail = "".join(f"{fault}\n" for fault in faults)
+            if is_able:
+                return answers.plain(200, HEALTH_TEXT + detail)
+            return answers.plain(503, NOT_ABLE + detail)
         if path.startswith(b"explain/") and self.serving is not None:
+            if not self._explains_left:
+                return answers.BUSY
+            self._explains_left -= 1
             client = self._client(self.serving, fields, peer)
             question = query.decode("latin-1")
             try:
@@ -143,12 +157,18 @@ class Handler:
             vary = b"Vary: Accept\r\n"
             if b"text/html" in fields.accept:
                 page = explain_page(decision, self.serving.state.notice.notices)
-                return answers.plain(200, page, content_type=answers.HTML, extra=vary)
-            return answers.as_json(200, decision.to_json(), extra=vary)
+                return answers.plain(200, page, content_type=answers.HTML, extra=vary, close=True)
+            return answers.as_json(200, decision.to_json(), extra=vary, close=True)
         return answers.NOT_FOUND
 
 
 def _is_https(fields: Fields, peer: Peer) -> bool:
+    """Whether the client came over https.
+
+    Proxies in a row may each add a word; one "https" among them is believed, because sending an
+    https client to http is the only mistake that harms.
+    """
     if peer.is_trusted and fields.forwarded_proto:
-        return fields.forwarded_proto.strip().lower() == b"https"
+        words = fields.forwarded_proto.lower().split(b",")
+        return any(word.strip() == b"https" for word in words)
     return peer.is_https

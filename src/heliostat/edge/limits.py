@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Final
 
 REQUEST_LINE_BYTES: Final = 8 * 1024
@@ -32,7 +33,16 @@ BODY_BYTES: Final = 64 * 1024
 """A body on GET is read and thrown away up to this; more closes the connection."""
 
 CONNECTIONS: Final = 20_000
-"""Open connections of one worker; more get a quick 503."""
+"""Open connections of one worker; more get a quick 503. See `connections`."""
+
+CONNECTIONS_PER_NETWORK: Final = 256
+"""Open connections of one client network (/24 or /48); more get a quick 503."""
+
+SPARE_DESCRIPTORS: Final = 2_048
+"""Kept free of connections: a state of 3,000,000 files holds about 400, two during a swap."""
+
+EXPLAINS_PER_S: Final = 50
+"""`/-/explain/` answers a second; it costs a hundred redirects, and is for people."""
 
 FORWARDED_FOR_BYTES: Final = 1024
 """Longest X-Forwarded-For that is looked at, from its end."""
@@ -46,11 +56,28 @@ BLOCKS_REMEMBERED: Final = 65_536
 BLOCK_BYTES: Final = 512
 """Longer header blocks (browsers with cookies) are parsed each time."""
 
+LANES_REMEMBERED: Final = 30_000
+"""Zones (times families and schemes) whose ways are remembered; about 1 kB each."""
+
 PREPARED_REMEMBERED: Final = 50_000
-"""Rows (classes of requests with the same candidates) whose templates are kept ready."""
+"""Rows (classes of requests with the same candidates) whose redirects are kept ready."""
 
 TEMPLATES_REMEMBERED: Final = 50_000
 """Redirect templates; rows share them, and each is about 0.6 kB."""
 
 LINKS: Final = 5
 """`Link: rel=duplicate` fields on a redirect."""
+
+
+def raise_descriptor_limit() -> None:
+    """Lets this process open as many files as the system allows it (RLIMIT_NOFILE)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def connections() -> int:
+    """CONNECTIONS, or what the descriptors of this process leave for them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS
+    return min(CONNECTIONS, max(soft // 2, soft - SPARE_DESCRIPTORS))

@@ -14,6 +14,7 @@ import structlog
 
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
+from heliostat.edge.clients import network_key
 from heliostat.edge.handler import Fields, Handler, Peer
 
 log = structlog.get_logger()
@@ -49,6 +50,32 @@ class Clock:
         self.date_and_end = date + b"\r\n"
 
 
+class Connections:
+    """The open connections of one worker, counted by client network."""
+
+    def __init__(self, most: int) -> None:
+        self.open: set[EdgeProtocol] = set()
+        self._most = most
+        self._by_network: dict[bytes, int] = {}
+
+    def add(self, connection: EdgeProtocol, network: bytes | None) -> bool:
+        """Counts it; False when there are too many. `network` is None for trusted proxies."""
+        self.open.add(connection)
+        if network is None:
+            return len(self.open) <= self._most
+        count = self._by_network[network] = self._by_network.get(network, 0) + 1
+        return len(self.open) <= self._most and count <= limits.CONNECTIONS_PER_NETWORK
+
+    def remove(self, connection: EdgeProtocol, network: bytes | None) -> None:
+        self.open.discard(connection)
+        if network is not None:
+            left = self._by_network.get(network, 1) - 1
+            if left:
+                self._by_network[network] = left
+            else:
+                self._by_network.pop(network, None)
+
+
 class EdgeProtocol(asyncio.Protocol):
     """One connection."""
 
@@ -66,6 +93,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_is_https",
         "_is_plain",
         "_lingers",
+        "_network",
         "_out",
         "_parser",
         "_peer",
@@ -79,7 +107,7 @@ class EdgeProtocol(asyncio.Protocol):
         self,
         handler: Handler,
         clock: Clock,
-        connections: set[EdgeProtocol],
+        connections: Connections,
         *,
         is_https: bool = False,
     ) -> None:
@@ -90,6 +118,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._peer: Peer | None = None
+        self._network: bytes | None = None
         self._requests = 0
         self._out: list[bytes] = []
         self._in_head = False
@@ -115,13 +144,13 @@ class EdgeProtocol(asyncio.Protocol):
         address = str(peername[0]).partition("%")[0] if peername else UNKNOWN_PEER
         self._peer = self._handler.peer(address, self._is_https)
         self._deadline_s = self._clock.now_s + limits.IDLE_TIME_S
-        self._connections.add(self)
+        self._network = None if self._peer.is_trusted else network_key(address)
         self._transport.set_write_buffer_limits(high=_MAX_BUFFERED_OUT_BYTES)
-        if len(self._connections) > limits.CONNECTIONS:
+        if not self._connections.add(self, self._network):
             self._finish(answers.TOO_MANY)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
+        self._connections.remove(self, self._network)
         self._transport = None
 
     def pause_writing(self) -> None:
@@ -144,10 +173,15 @@ class EdgeProtocol(asyncio.Protocol):
         return not self._in_head
 
     def expire(self) -> None:
-        """Ends an overdue connection: silently when idle, with 408 in the middle of a request."""
+        """Ends an overdue connection: silently when idle, with 408 in the middle of a request.
+
+        One that reads nothing is cut off: closing would wait for its answers to be read.
+        """
         if self._transport is None:
             return
-        if self._in_head:
+        if self._lingers or self._transport.get_write_buffer_size():
+            self._transport.abort()
+        elif self._in_head:
             self._finish(answers.plain(408, "The request took too long.\n", close=True))
         else:
             self._transport.close()

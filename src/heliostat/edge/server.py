@@ -17,8 +17,9 @@ from typing import Final
 import structlog
 import uvloop
 
+from heliostat.edge import limits
 from heliostat.edge.handler import Handler
-from heliostat.edge.protocol import Clock, EdgeProtocol
+from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
 from heliostat.edge.sync import StateSync
 from heliostat.model.errors import HeliostatError
 from heliostat.state.store import StateStore
@@ -77,16 +78,11 @@ def run_edge(
     Raises:
         ListenError: see `open_listener`.
     """
-    listeners = [open_listener(address) for address in listen]
-    try:
-        uvloop.run(_serve(listeners, list(trusted_proxies), source, held, ready))
-    finally:
-        for listener in listeners:
-            listener.close()
+    uvloop.run(_serve(listen, list(trusted_proxies), source, held, ready))
 
 
 async def _serve(
-    listeners: Sequence[socket.socket],
+    listen: Sequence[str],
     trusted_proxies: list[str],
     source: Path,
     held: Path,
@@ -96,18 +92,23 @@ async def _serve(
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    limits.raise_descriptor_limit()
+    listeners = [open_listener(address) for address in listen]
     handler = Handler(trusted_proxies)
     sync = StateSync(source, StateStore(held), handler.use)
     if reason := sync.start():
         log.warning("no state yet: answering 503 until there is one", reason=reason)
     clock = Clock()
     _set(clock, loop.time())
-    connections: set[EdgeProtocol] = set()
+    connections = Connections(limits.connections())
     servers = [
         await loop.create_server(lambda: EdgeProtocol(handler, clock, connections), sock=listener)
         for listener in listeners
     ]
-    tasks = [asyncio.create_task(_tick(clock, connections)), asyncio.create_task(sync.run())]
+    tasks = [
+        asyncio.create_task(_tick(clock, connections, handler)),
+        asyncio.create_task(sync.run()),
+    ]
     for listener in listeners:
         log.info("listening", address=format_address(listener))
     if ready is not None:
@@ -124,12 +125,13 @@ async def _serve(
         task.result()
 
 
-async def _tick(clock: Clock, connections: set[EdgeProtocol]) -> None:
+async def _tick(clock: Clock, connections: Connections, handler: Handler) -> None:
     """Once a second: the time, the Date field, and connections that are overdue."""
     loop = asyncio.get_running_loop()
     while True:
         _set(clock, loop.time())
-        for connection in list(connections):
+        handler.tick()
+        for connection in list(connections.open):
             if connection.is_overdue(clock.now_s):
                 connection.expire()
         await asyncio.sleep(TICK_S)
@@ -139,13 +141,13 @@ def _set(clock: Clock, now_s: float) -> None:
     clock.set(now_s, b"Date: " + formatdate(usegmt=True).encode() + b"\r\n")
 
 
-async def _drain(connections: set[EdgeProtocol]) -> None:
+async def _drain(connections: Connections) -> None:
     """Closes idle connections at once and the others when their request is answered."""
     for _ in range(int(GRACE_S / 0.05)):
-        for connection in list(connections):
+        for connection in list(connections.open):
             if connection.is_idle():
                 connection.expire()
-        if not connections:
+        if not connections.open:
             return
         await asyncio.sleep(0.05)
 

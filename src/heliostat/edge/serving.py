@@ -5,11 +5,11 @@ Pure but for that memory. A new state is a new `Serving`: swapping one reference
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
+from heliostat.edge.lane import FastLane
 from heliostat.edge.target import quote, quote_text
 from heliostat.model.decision import Answer as Kind
 from heliostat.model.decision import Decision
@@ -30,75 +30,49 @@ class BadQuestionError(HeliostatError):
     """A question to `/-/explain/` can't be answered as it was put."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownBlock:
-    """What a block of header fields came to: `client` None stands for the peer itself."""
-
-    client: Client | None
-    is_https: bool
-
-
 class Serving:
-    """Answers file requests by one state.
-
-    `blocks` remembers what whole header blocks came to, by whether the peer is a trusted proxy:
-    most clients of one kind send the same bytes, and parsing them again would find the same.
-    """
+    """Answers file requests by one state."""
 
     def __init__(self, state: State, proxies: TrustedProxies) -> None:
         self.state = state
         self.clients = ClientMemory(state.zones, proxies)
-        self.blocks: dict[bool, dict[bytes, KnownBlock]] = {False: {}, True: {}}
-        self._find = state.find
-        self._row = state.router.row
+        self.fast = FastLane(state, self._templates_of)
         self._templates: list[dict[Row, tuple[bytes, ...]]] = [
             {} for _ in range(2 * len(state.trees))
         ]
         self._by_mirrors: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
         self._last_resorts: dict[int, bytes] = {}
 
-    def remember(self, is_trusted: bool, block: bytes, known: KnownBlock) -> None:
-        """Notes what a header block came to; bounded, forgotten whole when full."""
-        if len(block) > limits.BLOCK_BYTES:
-            return
-        blocks = self.blocks[is_trusted]
-        if len(blocks) >= limits.BLOCKS_REMEMBERED:
-            blocks.clear()
-        blocks[block] = known
-
     def redirect(self, path: bytes, client: Client, is_https: bool) -> bytes | None:
         """The head of the answer for a file; None when it isn't in the catalog.
 
         `path` is decoded, without the leading slash. The head lacks Date and Connection.
         """
-        found = self._find(path)
+        found = self.state.find(path)
         if found is None:
             return None
         tree, relative, _, _, fileset, sha256 = found
-        row = self._row(client.zone, tree, fileset, is_https, client.is_ipv6)
+        row = self.state.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
         if not row.mirrors:
             template = self._last_resort(found, path, client, is_https)
             if not template:
                 return answers.NO_MIRROR.head
         else:
-            templates = self._templates[tree << 1 | is_https].get(row)
-            if templates is None:
-                templates = self._prepare(row, tree, is_https)
-            template = (
-                templates[row.pick(choice_hash(client.network, path))]
-                if len(templates) > 1
-                else templates[0]
-            )
+            templates = self._templates_of(row, tree, is_https)
+            template = templates[row.pick(choice_hash(client.network, path))]
         return template.replace(answers.HOLE, quote(relative)) + answers.digest_fields(sha256)
 
-    def _prepare(self, row: Row, tree: int, is_https: bool) -> tuple[bytes, ...]:
+    def _templates_of(self, row: Row, tree: int, is_https: bool) -> tuple[bytes, ...]:
         """A redirect's template for each candidate of `row`."""
         known = self._templates[tree << 1 | is_https]
-        if len(known) >= limits.PREPARED_REMEMBERED:
-            known.clear()
-        known[row] = templates = tuple(
-            self._template(row, position, tree, is_https) for position in range(len(row.mirrors))
-        )
+        templates = known.get(row)
+        if templates is None:
+            if len(known) >= limits.PREPARED_REMEMBERED:
+                known.clear()
+            known[row] = templates = tuple(
+                self._template(row, position, tree, is_https)
+                for position in range(len(row.mirrors))
+            )
         return templates
 
     def _template(self, row: Row, position: int, tree: int, is_https: bool) -> bytes:
@@ -149,22 +123,26 @@ class Serving:
             is_https = scheme == "https"
         return explain_path(self.state, path, client, is_https)
 
-    def health(self) -> str:
-        """Why the canaries don't resolve; "" when each does."""
+    def health(self) -> tuple[bool, list[str]]:
+        """Whether a canary of any tree resolves, and what is wrong with the others.
+
+        One tree that nobody serves (yet) must not take every edge out of DNS.
+        """
         if not self.state.canaries:
-            return "no tree has any files"
+            return False, ["no tree has any files"]
         nobody = Client("", CANARY_NETWORK, CANARY_ZONE, False)
+        faults = []
         for canary in self.state.canaries:
+            shown = canary.decode(errors="backslashreplace")
             found = self.state.find(canary)
             if found is None:
-                return f"the canary {canary.decode(errors='replace')} is not in the state"
-            for is_https in (True, False):
-                request = _request(found, canary, nobody, is_https)
-                if decide(request, self.state.router).base_url:
-                    break
-            else:
-                return f"nobody can serve the canary {canary.decode(errors='replace')}"
-        return ""
+                faults.append(f"the canary {shown} is not in the state")
+            elif not any(
+                decide(_request(found, canary, nobody, is_https), self.state.router).base_url
+                for is_https in (True, False)
+            ):
+                faults.append(f"nobody can serve the canary {shown}")
+        return len(faults) < len(self.state.canaries), faults
 
 
 def explain_path(state: State, path: bytes, client: Client, is_https: bool) -> Decision:

@@ -38,27 +38,31 @@ class StateSync:
         self._seen: tuple[int, int, int] | None = None
 
     def start(self) -> str:
-        """Opens what is held, then what the source offers; says why there is nothing, or "".
-
-        Raises:
-            OSError: the edge's own folder can't be read or written.
-        """
+        """Opens what is held, then what the source offers; says why there is nothing, or ""."""
         try:
             manifest = self._held.manifest()
             self._take(open_state(self._held, manifest))
         except NoStateError:
             pass
-        except StateError as error:
+        except (StateError, OSError) as error:
             log.error("the held state is damaged; it is fetched anew", reason=str(error))
         reason = self.check()
         return "" if self._current else reason or "there is no state yet"
 
     def check(self) -> str:
-        """Looks at the source once; "" when all is well, else why nothing was taken."""
+        """Looks at the source once; "" when all is well, else why nothing was taken.
+
+        Never raises: whatever is wrong with a source or a disk, serving goes on.
+        """
         try:
             fetched = fetch_state(self._source, self._held, self._current)
         except HeliostatError as error:
             return str(error)
+        except OSError as error:
+            return f"{error.filename or self._held.folder}: {error.strerror or error}"
+        except Exception as error:  # the boundary to bytes that somebody else made
+            log.exception("a fault while taking a state")
+            return f"{type(error).__name__}: {error}"
         if fetched is not None:
             self._take(fetched)
         return ""
@@ -70,10 +74,7 @@ class StateSync:
             stamp = self._stamp()
             if stamp is None or stamp == self._seen:
                 continue
-            try:
-                reason = await asyncio.to_thread(self.check)
-            except OSError as error:
-                reason = f"{error.filename}: {error.strerror}"
+            reason = await asyncio.to_thread(self.check)
             if reason:
                 log.error("state not taken, serving goes on with what is held", reason=reason)
                 await asyncio.sleep(RETRY_S)

@@ -43,6 +43,7 @@ def decide(request: Request, router: Router, skip: int = 0) -> Verdict:
         (Answer.ORIGIN, (plain.origin,) if plain.origin else ()),
     ):
         for base in bases:
-            if not request.is_https or base.startswith("https:"):
+            is_secure = base.startswith("https:")
+            if is_secure if request.is_https else plain.http_may_get_https or not is_secure:
                 return Verdict(answer, -1, base, row)
     return Verdict(Answer.UNAVAILABLE, -1, "", row)

@@ -23,8 +23,22 @@ NEAR_MIRRORS = 24
 MAX_RANKS = 30_000
 """Zones (times two families) remembered at most; about 3 kB each, then they are made anew."""
 
-MAX_ROWS_PER_RANK = 64
-"""Rows of one zone remembered at most; about 0.5 kB each."""
+MAX_ROWS = 100_000
+"""Rows remembered at most, of all zones; about 0.7 kB each, then they are made anew."""
+
+
+@dataclass(slots=True, eq=False)
+class ZoneRank:
+    """The nearest mirrors of one zone, and the rows made of them by who holds the file.
+
+    A row is in `rows` only if the nearest decide it.
+    """
+
+    near: tuple[tuple[float, int], ...]
+    near_mask: int
+    beyond_ms: float
+    """Cost of the first mirror that isn't among the nearest."""
+    rows: dict[int, Row] = field(default_factory=dict)
 
 
 class Router:
@@ -37,7 +51,8 @@ class Router:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._ranks: dict[int, _ZoneRank] = {}
+        self._ranks: dict[int, ZoneRank] = {}
+        self._row_count = 0
         self._holders = [_mask(held) for held in world.filesets]
         self._usable = [
             [self._usable_mask(tree, is_https) for is_https in (False, True)]
@@ -59,18 +74,29 @@ class Router:
 
     def row(self, zone: int, tree: int, fileset: int, is_https: bool, is_ipv6: bool) -> Row:
         """Candidates and shares for one class of requests."""
+        rank = self.rank(zone, is_ipv6)
+        return self.row_of(rank, self.holders(fileset, tree, is_https), zone, is_ipv6)
+
+    def holders(self, fileset: int, tree: int, is_https: bool) -> int:
+        """Bit i is set when mirror i holds the fileset and is reached with that scheme."""
+        return self._holders[fileset] & self._usable[tree][is_https]
+
+    def rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
+        """The nearest mirrors of a zone."""
         key = zone << 1 | is_ipv6
         rank = self._ranks.get(key)
         if rank is None:
             if len(self._ranks) >= MAX_RANKS:
                 self._ranks.clear()
-            rank = self._ranks[key] = self._rank(zone, is_ipv6)
-        usable = self._holders[fileset] & self._usable[tree][is_https]
-        near = usable & rank.near_mask
+                self._row_count = 0
+            rank = self._ranks[key] = self._make_rank(zone, is_ipv6)
+        return rank
+
+    def row_of(self, rank: ZoneRank, holders: int, zone: int, is_ipv6: bool) -> Row:
+        """The row of files with these `holders` for clients of the zone that `rank` is of."""
+        near = holders & rank.near_mask
         row = rank.rows.get(near)
-        if row is None:
-            row = self._make_row(rank, near, usable, zone, is_ipv6)
-        return row
+        return self._make_row(rank, near, holders, zone, is_ipv6) if row is None else row
 
     def endpoint(self, mirror: int, tree: int, is_https: bool) -> str:
         """The base URL that a client of that scheme is sent to; "" when there is none."""
@@ -129,39 +155,31 @@ class Router:
         order = indexes[np.argsort(total_ms[indexes], kind="stable")]
         return list(zip(total_ms[order].tolist(), order.tolist(), strict=True))
 
-    def _rank(self, zone: int, is_ipv6: bool) -> _ZoneRank:
+    def _make_rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
         ranked = self._ranked(zone, is_ipv6)
         near = tuple(ranked[:NEAR_MIRRORS])
         mask = 0
         for _, index in near:
             mask |= 1 << index
         beyond_ms = ranked[NEAR_MIRRORS][0] if len(ranked) > NEAR_MIRRORS else math.inf
-        return _ZoneRank(near, mask, beyond_ms)
+        return ZoneRank(near, mask, beyond_ms)
 
-    def _make_row(self, rank: _ZoneRank, near: int, usable: int, zone: int, is_ipv6: bool) -> Row:
+    def _make_row(self, rank: ZoneRank, near: int, usable: int, zone: int, is_ipv6: bool) -> Row:
         weights = self.world.weights
         row = make_row([entry for entry in rank.near if near >> entry[1] & 1], weights)
         if row.mirrors and (
             len(row.mirrors) == MAX_CANDIDATES or limit_ms(row.costs_ms[0]) < rank.beyond_ms
         ):
-            if len(rank.rows) >= MAX_ROWS_PER_RANK:
-                rank.rows.clear()
+            if self._row_count >= MAX_ROWS:
+                for known in self._ranks.values():
+                    known.rows.clear()
+                self._row_count = 0
+            self._row_count += 1
             rank.rows[near] = row
             return row
         # The nearest don't decide: too few of them hold the file. Rare, so not remembered.
         ranked = self._ranked(zone, is_ipv6)
         return make_row([entry for entry in ranked if usable >> entry[1] & 1], weights)
-
-
-@dataclass(slots=True, eq=False)
-class _ZoneRank:
-    """The nearest mirrors of one zone, and the rows made of them by who holds the file."""
-
-    near: tuple[tuple[float, int], ...]
-    near_mask: int
-    beyond_ms: float
-    """Cost of the first mirror that isn't among the nearest."""
-    rows: dict[int, Row] = field(default_factory=dict)
 
 
 def _mask(held: Bools | Sequence[bool]) -> int:

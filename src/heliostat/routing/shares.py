@@ -19,7 +19,7 @@ MAX_OTHERS = 16
 """Eligible mirrors kept behind the candidates."""
 
 HASH_BITS = 32
-_SPREAD = 0x9E3779B97F4A7C15
+SPREAD = 0x9E3779B97F4A7C15
 """2**64 / golden ratio (Knuth, The Art of Computer Programming 3, 6.4): crc32 alone is linear."""
 
 
@@ -79,8 +79,12 @@ def make_row(ranked: Sequence[tuple[float, int]], weights: Sequence[float]) -> R
     )
 
 
+def fold(client_network: int) -> int:
+    """A client network as the 32 bits that start the crc."""
+    return (client_network ^ (client_network >> 32)) & 0xFFFFFFFF
+
+
 def choice_hash(client_network: int, path: bytes) -> float:
     """u in [0, 1) for a client network (IPv4: address >> 8; IPv6: address >> 80) and a path."""
-    folded = (client_network ^ (client_network >> 32)) & 0xFFFFFFFF
-    mixed = zlib.crc32(path, folded) * _SPREAD & 0xFFFFFFFFFFFFFFFF
+    mixed = zlib.crc32(path, fold(client_network)) * SPREAD & 0xFFFFFFFFFFFFFFFF
     return (mixed >> (64 - HASH_BITS)) / (1 << HASH_BITS)

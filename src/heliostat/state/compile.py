@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,15 +31,15 @@ from heliostat.state.documents import (
     TreeDocument,
     TreesDocument,
 )
-from heliostat.state.errors import DamagedStateError, NoStateError, StateError
+from heliostat.state.errors import StateError
 from heliostat.state.filesets import make_filesets
-from heliostat.state.manifest import Manifest, StateFile
+from heliostat.state.manifest import ZONES_ROLE, Manifest, StateFile
+from heliostat.state.opened import open_state
 from heliostat.state.plausible import check_plausible
 from heliostat.state.shards import make_shards
 from heliostat.state.store import StateStore
 
 CLIENT_SCHEMES = (Scheme.HTTPS, Scheme.HTTP)
-ZONES_ROLE = "zones"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,37 +75,53 @@ def compile_state(
         StateRefusedError: it would lose too much (`check_plausible`), and isn't `forced`.
         OSError: the disk (full, read-only); the current state stays as it was.
     """
-    if not any(len(catalog) for catalog in known.catalogs.values()):
+    catalogs = [known.catalogs[tree.name] for tree in known.trees if tree.name in known.catalogs]
+    files_count = sum(len(catalog) for catalog in catalogs)
+    if not files_count:
         raise StateError("no tree has files in its catalog yet; run `heliostat tree scan` first")
     mirrors = sorted(known.mirrors, key=lambda mirror: mirror.name)
-    files = [_put(store, "mirrors", _mirrors(known, mirrors))]
+    mirrors_document = _mirrors(known, mirrors)
+    counts = {"mirrors": _serving(mirrors_document), "files": files_count}
+    version = max(store.version() + 1, int(published_at.timestamp()))
+    current = _current(store)
+    if current is not None:  # before anything is written
+        check_plausible(current, Manifest(version, published_at, {}, counts, forced))
+    files = [_put(store, "mirrors", mirrors_document)]
     trees, shards, written = _trees(known, mirrors, store)
     files += [_put(store, "trees", trees), _put(store, "shards", shards), *written]
     for name, buffer in known.zones.to_buffers().items():
         files.append(store.put(f"{ZONES_ROLE}-{name}", memoryview(buffer).cast("B")))
-    version = store.version() + 1
     by_role = {file.role: file for file in files}
-    counts = {"mirrors": len(mirrors), "files": sum(shard.count for shard in shards.shards)}
-    if _is_current(store, by_role, counts):
-        return store.manifest(), False
+    if current is not None and _is_same(current, by_role, counts):
+        return current, False
     notice = NoticeDocument(version=version, heliostat=__version__, notices=list(known.notices))
     by_role["notice"] = _put(store, "notice", notice)
     manifest = Manifest(version, published_at, by_role, counts, forced)
-    with suppress(NoStateError, DamagedStateError):
-        check_plausible(store.manifest(), manifest)
+    open_state(store, manifest, verify=False)  # what an edge couldn't open is never published
     store.commit(manifest)
     return manifest, True
 
 
-def _is_current(
-    store: StateStore, by_role: Mapping[str, StateFile], counts: Mapping[str, int]
-) -> bool:
+def _current(store: StateStore) -> Manifest | None:
     try:
-        current = store.manifest()
+        return store.manifest()
     except StateError:
-        return False
+        return None
+
+
+def _is_same(
+    current: Manifest, by_role: Mapping[str, StateFile], counts: Mapping[str, int]
+) -> bool:
     held = {role: file for role, file in current.files.items() if role != "notice"}
     return held == by_role and dict(current.counts) == dict(counts)
+
+
+def _serving(document: MirrorsDocument) -> int:
+    """How many mirrors could serve somebody something."""
+    return sum(
+        not mirror.why_out and any(endpoint.alive for endpoint in mirror.endpoints)
+        for mirror in document.mirrors
+    )
 
 
 def _put(store: StateStore, role: str, document: Document) -> StateFile:

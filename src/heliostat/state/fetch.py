@@ -30,12 +30,13 @@ def fetch_state(source: Path, held: StateStore, current: Manifest | None) -> Sta
             return None
         if offered.version <= current.version:
             raise StateRefusedError(
-                f"{source} offers state {offered.version}, but {current.version} is held; an older"
-                " one is never taken back"
+                f"{source} offers state {offered.version}, but {current.version} is held, and an"
+                " older one is never taken back; publish anew"
             )
         check_plausible(current, offered)
-    for file in offered.files.values():
-        held.take(file, source)
-    state = open_state(held, offered, verify=False)
-    held.commit(offered)
+    with held.writing():
+        for file in offered.files.values():
+            held.take(file, source)
+        state = open_state(held, offered, verify=False)
+        held.commit(offered)
     return state

@@ -18,6 +18,8 @@ from heliostat.state.errors import DamagedStateError, NoStateError
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
+ZONES_ROLE = "zones"
+"""Roles of the zone table's buffers begin with this."""
 FILES_FOLDER = "files"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 4 * 1024**3
@@ -39,13 +41,17 @@ class StateFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All files of one state. `version` only ever grows; `published_at` is aware UTC."""
+    """All files of one state. `published_at` is aware UTC.
+
+    `version` only ever grows. It is the second of the publication, or one more than the version
+    before: so a manager that lost its folder still publishes above what edges hold.
+    """
 
     version: int
     published_at: datetime
     files: Mapping[str, StateFile]
     counts: Mapping[str, int]
-    """What plausibility is judged by: "mirrors" and "files"."""
+    """What plausibility is judged by: "mirrors" that can serve, and "files"."""
     forced: bool = False
     """True: an operator said that losing most of it is meant."""
 

@@ -18,7 +18,6 @@ from heliostat.model.tree import Tree
 from heliostat.routing.costs import Bools
 from heliostat.routing.router import Router
 from heliostat.routing.world import RoutedMirror, World
-from heliostat.state.compile import ZONES_ROLE
 from heliostat.state.documents import (
     MirrorDocument,
     MirrorsDocument,
@@ -28,7 +27,7 @@ from heliostat.state.documents import (
     parse,
 )
 from heliostat.state.errors import DamagedStateError
-from heliostat.state.manifest import Manifest
+from heliostat.state.manifest import ZONES_ROLE, Manifest
 from heliostat.state.shards import FoundFile, Shard, TreeShards, map_file
 from heliostat.state.store import StateStore
 
@@ -38,7 +37,11 @@ MAX_FILESETS = 1_000_000
 
 
 class State:
-    """One opened state. `canaries` are (tree index, relative path) that health checks resolve."""
+    """One opened state.
+
+    `canaries` are paths that health checks resolve; `mounts` are (tree, prefix, shards), longest
+    prefix first.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class State:
         self.notice = notice
         prefixes = [tree.prefix.encode().lstrip(b"/") for tree in trees]
         by_length = sorted(range(len(trees)), key=lambda index: -len(prefixes[index]))
-        self._mounts = [(prefixes[index], shards[index]) for index in by_length]
+        self.mounts = [(index, prefixes[index], shards[index]) for index in by_length]
 
     @property
     def version(self) -> int:
@@ -70,7 +73,7 @@ class State:
 
     def find(self, path: bytes) -> FoundFile | None:
         """The file at `path`: decoded, without the leading slash. The longest prefix wins."""
-        for prefix, shards in self._mounts:
+        for _, prefix, shards in self.mounts:
             if path.startswith(prefix):
                 return shards.find(path[len(prefix) :])
         return None
@@ -84,6 +87,17 @@ def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) ->
     """
     if verify:
         store.verify(manifest)
+    try:
+        return _open(store, manifest)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        # Its files are whole, and still don't fit together: somebody made it badly.
+        raise DamagedStateError(
+            f"{store.folder}: the state can't be opened ({type(error).__name__}: {error});"
+            " publish it again"
+        ) from error
+
+
+def _open(store: StateStore, manifest: Manifest) -> State:
 
     def view(role: str) -> memoryview:
         file = manifest.files.get(role)
@@ -129,7 +143,7 @@ def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) ->
         price_ms=[mirror.price_ms for mirror in mirrors.mirrors],
     )
     canaries = [
-        (tree.prefix + tree.canary).encode("latin-1").lstrip(b"/")
+        (tree.prefix.encode() + tree.canary.encode("latin-1")).lstrip(b"/")
         for tree in trees_document.trees
         if tree.canary is not None
     ]
@@ -176,7 +190,10 @@ def _holders(text: str, mirrors: int) -> Bools:
         raise DamagedStateError("the state's shards: a fileset isn't hexadecimal") from None
     if len(packed) != (mirrors + 7) // 8:
         raise DamagedStateError("the state's shards: a fileset doesn't fit the number of mirrors")
-    return np.unpackbits(packed, bitorder="little", count=mirrors).astype(np.bool_)
+    bits = np.unpackbits(packed, bitorder="little")
+    if bits[mirrors:].any():
+        raise DamagedStateError("the state's shards: a fileset names a mirror that isn't there")
+    return bits[:mirrors].astype(np.bool_)
 
 
 def _places(zones: ZoneTable) -> Callable[[int], tuple[Place, frozenset[int]]]:

@@ -14,6 +14,9 @@ MIN_COUNT_FOR_SHARE: Final = 20
 """Below this number only losing all of them is refused: small sets change in large steps."""
 
 
+_NAMES = {"mirrors": "mirrors that can serve", "files": "files"}
+
+
 def check_plausible(held: Manifest, offered: Manifest) -> None:
     """Raises `StateRefusedError` when `offered` loses too much of what `held` has."""
     if offered.forced:
@@ -24,6 +27,6 @@ def check_plausible(held: Manifest, offered: Manifest) -> None:
         too_many = before >= MIN_COUNT_FOR_SHARE and lost > before * MAX_LOSS_SHARE
         if before and (after == 0 or too_many):
             raise StateRefusedError(
-                f"state {offered.version} has {after} {what} where {before} were; publish with"
-                " --force if that is meant"
+                f"{_NAMES[what]}: {after} where {before} were before. Is the manager's own network"
+                " or disk at fault? `heliostat state publish --force` publishes it all the same"
             )

@@ -12,9 +12,10 @@ Form of a shard, all little-endian, row = the path's id in its trie:
 from __future__ import annotations
 
 import mmap
+import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -111,19 +112,22 @@ class FoundFile(NamedTuple):
 
 
 class Shard:
-    """A shard opened from disk, memory-mapped: workers share its pages."""
+    """A shard opened from disk, memory-mapped: workers share its pages.
+
+    `patterns`, `flags` and `digests` are its columns for those who count every step.
+    """
 
     __slots__ = (
-        "_digests",
-        "_files",
-        "_flags",
         "_mtimes",
-        "_patterns",
         "_sizes",
         "_trie",
         "count",
+        "digests",
         "filesets",
         "first",
+        "flags",
+        "patterns",
+        "row_of",
     )
 
     def __init__(
@@ -144,67 +148,76 @@ class Shard:
             raise DamagedStateError(
                 f"{paths}: is not a path index; publish the state again"
             ) from None
-        self._files = map_file(files)
-        self._digests = map_file(digests)
+        self.row_of: Callable[[bytes], int | None] = self._trie.get
+        view = map_file(files)
+        self.digests = map_bytes(digests)
         if (
             len(self._trie) != count
-            or len(self._files) != count * _ROW_BYTES
-            or len(self._digests) != count * SHA256_BYTES
+            or len(view) != count * _ROW_BYTES
+            or len(self.digests) != count * SHA256_BYTES
         ):
             raise DamagedStateError(f"{files}: doesn't fit its path index; publish the state again")
-        view = self._files
         self._sizes = view[: 8 * count].cast("Q")
         self._mtimes = view[8 * count : 16 * count].cast("q")
-        self._patterns = view[16 * count : 18 * count].cast("H")
-        self._flags = view[18 * count :]
-        if max(self._patterns, default=-1) >= len(self.filesets):
+        self.patterns = view[16 * count : 18 * count].cast("H")
+        self.flags = view[18 * count :]
+        if max(self.patterns, default=-1) >= len(self.filesets):
             raise DamagedStateError(f"{files}: names a fileset that isn't there; publish again")
 
     def find(self, tree: int, relative: bytes) -> FoundFile | None:
-        row = self._trie.get(relative)
+        row = self.row_of(relative)
         if row is None:
             return None
         digest = None
-        if self._flags[row] & FLAG_SHA256:
-            digest = bytes(self._digests[row * SHA256_BYTES : (row + 1) * SHA256_BYTES])
+        if self.flags[row] & FLAG_SHA256:
+            digest = self.digests[row * SHA256_BYTES : (row + 1) * SHA256_BYTES]
         return FoundFile(
             tree,
             relative,
             self._sizes[row],
             self._mtimes[row],
-            self.filesets[self._patterns[row]],
+            self.filesets[self.patterns[row]],
             digest,
         )
 
 
 class TreeShards:
-    """All shards of one tree, found by their first path."""
+    """All shards of one tree, found by their first path; `firsts[i]` is that of `shards[i]`."""
 
-    __slots__ = ("_firsts", "_shards", "_tree")
+    __slots__ = ("_tree", "firsts", "shards")
 
     def __init__(self, tree: int, shards: Sequence[Shard]) -> None:
         self._tree = tree
-        self._shards = sorted(shards, key=lambda shard: shard.first)
-        self._firsts = [shard.first for shard in self._shards]
+        self.shards = sorted(shards, key=lambda shard: shard.first)
+        self.firsts = [shard.first for shard in self.shards]
 
     def __len__(self) -> int:
-        return sum(shard.count for shard in self._shards)
+        return sum(shard.count for shard in self.shards)
 
     def find(self, relative: bytes) -> FoundFile | None:
-        position = bisect_right(self._firsts, relative)
-        return self._shards[position - 1].find(self._tree, relative) if position else None
+        position = bisect_right(self.firsts, relative)
+        return self.shards[position - 1].find(self._tree, relative) if position else None
 
 
-def map_file(path: Path) -> memoryview:
-    """A read-only view of a file, mapped; an empty file gives an empty view.
+def map_bytes(path: Path) -> mmap.mmap | bytes:
+    """A file, mapped read-only: slices are bytes. An empty file is empty bytes.
 
     Raises:
         DamagedStateError: missing.
     """
     try:
         with path.open("rb") as handle:
-            if path.stat().st_size == 0:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ))
+            if os.fstat(handle.fileno()).st_size == 0:
+                return b""
+            return mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ)
     except FileNotFoundError:
         raise DamagedStateError(f"{path}: is missing; publish the state again") from None
+
+
+def map_file(path: Path) -> memoryview:
+    """The same as a view.
+
+    Raises:
+        DamagedStateError: missing.
+    """
+    return memoryview(map_bytes(path))

@@ -6,6 +6,7 @@ whole on disk. Files no manifest of the last few versions names are removed afte
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -34,10 +35,11 @@ KEPT_MANIFESTS = 3
 
 COPY_CHUNK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".new-"
+LOCK_NAME = "writer.lock"
 
 
 class StateStore:
-    """One folder of states, for its one writer and any number of readers."""
+    """One folder of states, for one writer at a time (`writing`) and any number of readers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -126,6 +128,17 @@ class StateStore:
         _fsync_folder(self.folder)
         self._sweep()
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps other writers of this folder waiting: one's sweep must not meet another's files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     def path_of(self, file: StateFile) -> Path:
         return self.files / file.disk_name
 
@@ -159,6 +172,8 @@ class StateStore:
         for path in self.files.iterdir():
             if path.name not in needed:
                 path.unlink(missing_ok=True)
+        for path in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a writer that was killed
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -170,8 +185,10 @@ def _replacing(path: Path) -> Iterator[int]:
         os.fchmod(handle, 0o644)
         os.fsync(handle)
         Path(name).rename(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # write(2) doesn't know what it writes to
         raise
     finally:
         os.close(handle)
