@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, TrustedProxies, locate
-from heliostat.edge.lane import Lane, peer_kind
+from heliostat.edge.lane import FastLane, Lane, peer_kind
 from heliostat.edge.pages import explain_page
 from heliostat.edge.serving import BadQuestionError, Serving
 from heliostat.edge.target import PLAIN_BYTES, BadTargetError, split_target
@@ -52,6 +52,7 @@ class Handler:
     def __init__(self, trusted_proxies: list[str]) -> None:
         self.proxies = TrustedProxies(trusted_proxies)
         self.serving: Serving | None = None
+        self.fast: FastLane | None = None
         self._explains_left = limits.EXPLAINS_PER_S
 
     def tick(self) -> None:
@@ -61,6 +62,7 @@ class Handler:
     def use(self, state: State) -> None:
         """Serves by `state` from the next request on; requests under way keep theirs."""
         self.serving = Serving(state, self.proxies)
+        self.fast = self.serving.fast
 
     def peer(self, address: str, is_https: bool) -> Peer:
         is_trusted = self.proxies.trusts(address)
@@ -87,15 +89,12 @@ class Handler:
             return answers.NO_MIRROR
         return Answer(head)
 
-    def quick(self, data: bytes, peer: Peer) -> bytes | None:
-        """The head of a redirect for `data`, if the fast lane takes it (see `lane`)."""
+    def lanes(self, peer: Peer) -> tuple[Lane, Lane] | None:
+        """The peer's own lanes by the state in service; None when there is no state."""
         serving = self.serving
-        if serving is None:
-            return None
-        if peer.located_by is not serving:
+        if serving is not None and peer.located_by is not serving:
             self._locate(serving, peer)
-        assert peer.lanes is not None
-        return serving.fast.answer(data, peer.kind, peer.lanes)
+        return peer.lanes
 
     def remember(self, data: bytes, fields: Fields, peer: Peer) -> None:
         """Notes the header block of `data`, which the parser took for one whole plain request."""

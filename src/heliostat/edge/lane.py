@@ -156,7 +156,7 @@ class FastLane:
                 template = templates[bisect_right(thresholds, mixed >> _SHIFT)]
             else:
                 template = templates[0]
-            if not shard.flags[row] & FLAG_SHA256:
+            if not (shard.all_have_sha256 or shard.flags[row] & FLAG_SHA256):
                 return template.replace(HOLE, relative)
             start = row << 5
             digest = binascii.b2a_base64(shard.digests[start : start + 32], newline=False)

@@ -16,6 +16,7 @@ from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import network_key
 from heliostat.edge.handler import Fields, Handler, Peer
+from heliostat.edge.lane import FastLane, Lane
 
 log = structlog.get_logger()
 
@@ -41,11 +42,13 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.idle_until_s = limits.IDLE_TIME_S
         self.date = b""
         self.date_and_end = b"\r\n"
 
     def set(self, now_s: float, date: bytes) -> None:
         self.now_s = now_s
+        self.idle_until_s = now_s + limits.IDLE_TIME_S
         self.date = date
         self.date_and_end = date + b"\r\n"
 
@@ -84,6 +87,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_clock",
         "_connections",
         "_deadline_s",
+        "_fast",
         "_fields",
         "_handler",
         "_has_host",
@@ -92,6 +96,8 @@ class EdgeProtocol(asyncio.Protocol):
         "_in_head",
         "_is_https",
         "_is_plain",
+        "_kind",
+        "_lanes",
         "_lingers",
         "_network",
         "_out",
@@ -118,6 +124,9 @@ class EdgeProtocol(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._peer: Peer | None = None
+        self._kind = 0
+        self._fast: FastLane | None = None
+        self._lanes: tuple[Lane, Lane] | None = None
         self._network: bytes | None = None
         self._requests = 0
         self._out: list[bytes] = []
@@ -143,7 +152,8 @@ class EdgeProtocol(asyncio.Protocol):
         peername = transport.get_extra_info("peername")
         address = str(peername[0]).partition("%")[0] if peername else UNKNOWN_PEER
         self._peer = self._handler.peer(address, self._is_https)
-        self._deadline_s = self._clock.now_s + limits.IDLE_TIME_S
+        self._deadline_s = self._clock.idle_until_s
+        self._kind = self._peer.kind
         self._network = None if self._peer.is_trusted else network_key(address)
         self._transport.set_write_buffer_limits(high=_MAX_BUFFERED_OUT_BYTES)
         if not self._connections.add(self, self._network):
@@ -220,20 +230,24 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _answer_quickly(self, data: bytes) -> bool:
         """Answers one plain request without the parser; False: it is the parser's."""
-        transport, peer = self._transport, self._peer
+        fast, transport = self._handler.fast, self._transport
+        if fast is not self._fast or fast is None:
+            if fast is None or self._peer is None:
+                return False
+            self._fast, self._lanes = fast, self._handler.lanes(self._peer)
         if (
-            transport is None
-            or peer is None
+            self._lanes is None
+            or transport is None
             or self._requests + 1 >= limits.REQUESTS_PER_CONNECTION
             or transport.is_closing()
         ):
             return False
-        head = self._handler.quick(data, peer)
+        head = fast.answer(data, self._kind, self._lanes)
         if head is None:
             return False
         self._requests += 1
         clock = self._clock
-        self._deadline_s = clock.now_s + limits.IDLE_TIME_S
+        self._deadline_s = clock.idle_until_s
         transport.write(head + clock.date_and_end)
         return True
 
@@ -301,7 +315,7 @@ class EdgeProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._in_head = False
         self._requests += 1
-        self._deadline_s = self._clock.now_s + limits.IDLE_TIME_S
+        self._deadline_s = self._clock.idle_until_s
         if self._transport is None or self._transport.is_closing() or self._lingers:
             return
         assert self._peer is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 
 BACKLOG: Final = 4096
 TICK_S: Final = 1.0
+GC_ALLOCATIONS: Final = 50_000
+"""Container objects made between two looks for cycles: what is remembered has none to find."""
 GRACE_S: Final = 5.0
 """Longest wait for open requests at the end."""
 
@@ -96,6 +99,7 @@ async def _serve(
     listeners = [open_listener(address) for address in listen]
     handler = Handler(trusted_proxies)
     sync = StateSync(source, StateStore(held), handler.use)
+    gc.set_threshold(GC_ALLOCATIONS)
     if reason := sync.start():
         log.warning("no state yet: answering 503 until there is one", reason=reason)
     clock = Clock()

@@ -121,6 +121,7 @@ class Shard:
         "_mtimes",
         "_sizes",
         "_trie",
+        "all_have_sha256",
         "count",
         "digests",
         "filesets",
@@ -161,6 +162,7 @@ class Shard:
         self._mtimes = view[8 * count : 16 * count].cast("q")
         self.patterns = view[16 * count : 18 * count].cast("H")
         self.flags = view[18 * count :]
+        self.all_have_sha256 = bool(np.all(np.frombuffer(self.flags, np.uint8) & FLAG_SHA256))
         if max(self.patterns, default=-1) >= len(self.filesets):
             raise DamagedStateError(f"{files}: names a fileset that isn't there; publish again")
 
