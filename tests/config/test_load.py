@@ -47,9 +47,15 @@ def test_the_smallest_file_is_an_empty_one_and_paths_are_relative_to_it(path: Pa
         ("[probe]\nscan_s = inf\n", 'F:2: "probe.scan_s": must be a finite number'),
         ('[edge]\nlisten = "x:1"\n', 'F:2: "edge.listen": must be a list, such as ["…"]'),
         ('[edge]\nlisten = ["x"]\n', 'F:2: "edge.listen": "x" is not HOST:PORT'),
-        ('[edge]\npublic_url = "ftp://x/"\n', 'F:2: "edge.public_url": "ftp://x/" is no http://'),
-        ('[edge]\npublic_url = "http://x/?a"\n', 'F:2: "edge.public_url": "http://x/?a" is no'),
-        ('[edge]\npublic_url = "http://x:99999/"\n', 'F:2: "edge.public_url": "http://x:99999/"'),
+        (
+            '[edge]\npublic_url = "ftp://x/"\n',
+            'F:2: "edge.public_url": "ftp://x/" is not a http://',
+        ),
+        (
+            '[edge]\npublic_url = "http://x/?a"\n',
+            'F:2: "edge.public_url": "http://x/?a" has a query',
+        ),
+        ('[edge]\npublic_url = "http://x:99999/"\n', 'the port "99999" is no number'),
         ('[edge]\ntrusted_proxies = ["1.2.3.4/33"]\n', '"1.2.3.4/33" is no network'),
         ("edge = 3\n", 'F:1: "edge": must be a table'),
         ('[tree]\nname = "a"\n', 'F:1: "tree" is a list of tables: write [[tree]] above each'),

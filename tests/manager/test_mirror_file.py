@@ -17,7 +17,7 @@ from heliostat.config.errors import ConfigError
 from heliostat.manager.registry.declaration import Budget
 from heliostat.manager.registry.mirror_file import (
     MirrorFile,
-    base_url,
+    endpoint_url,
     read_mirror_file,
     read_mirror_files,
 )
@@ -101,6 +101,8 @@ def test_what_isnt_said_stays_open(tmp_path: Path) -> None:
         (("https://FTP", "https://me:pw@FTP"), 17, "user name"),
         (("edu/systemrescue\"", "edu/a?b=c\""), 17, "query"),
         (("edu/systemrescue\"", "edu/a b\""), 17, "percent-encode"),
+        (("https://FTP.", "https://FTP.."), 17, "nothing between two dots"),
+        (("edu/systemrescue/\"", "edu/x%00y/\""), 18, "the control character %00"),
         (("edu/systemrescue/\"", "edu/\""), 18, "names no module"),
         (('tree = "docs"\nhttp = ', 'tree = "systemrescue"\nhttps = '), 21, "https"),
         (('http = "http://ftp.example.edu:8080/"', ""), 19, "has no URL"),
@@ -219,10 +221,10 @@ def test_any_text_is_read_or_refused_with_a_sentence(
 @settings(max_examples=300)
 def test_a_base_url_is_normal_or_refused(value: str) -> None:
     try:
-        url = base_url(f"https://{value}", "https")
+        url = endpoint_url(f"https://{value}", "https")
     except ValueError:
         return
     assert url.startswith("https://")
     assert url.endswith("/")
-    assert base_url(url, "https") == url
+    assert endpoint_url(url, "https") == url
     assert tomllib.loads(f"u = '''{url}'''") or "'" in url

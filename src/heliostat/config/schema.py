@@ -6,23 +6,16 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from heliostat.config.toml import FaultAtError
+from heliostat.config.urls import base_url
 from heliostat.model.tree import Tree
 
 
 def _base_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
-        usable = False
-    if not usable or not value.isprintable() or any(char in value for char in " ?#"):
-        raise ValueError(f'"{value}" is no http:// or https:// URL that a path can be put behind')
-    return value if value.endswith("/") else value + "/"
+    return base_url(value, ("http", "https"))
 
 
 def _host_port(value: str) -> str:

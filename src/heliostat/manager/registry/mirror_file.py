@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from heliostat.config.errors import ConfigError
 from heliostat.config.toml import KeyPath, line_of, read_toml, validate
+from heliostat.config.urls import base_url
 from heliostat.manager.registry.declaration import Budget, Declaration
 from heliostat.model.mirror import Endpoint, Mirror, MirrorKind, Scheme
 from heliostat.model.place import Place
@@ -26,7 +27,6 @@ MAX_FILES = 5000
 MAX_FAULTS_SHOWN = 20
 MAX_ENTRIES = 1000
 """Networks, ASNs, countries and [[url]] blocks of one mirror, each."""
-MAX_URL_CHARS = 2000
 MAX_BYTES = 2**62
 MAX_BANDWIDTH_MBPS = 10_000_000
 SCHEMES = (Scheme.HTTPS, Scheme.HTTP, Scheme.RSYNC, Scheme.FTP)
@@ -82,7 +82,7 @@ class UrlSection(_Section):
     @field_validator("https", "http", "rsync", "ftp")
     @classmethod
     def _base(cls, value: str, info: ValidationInfo) -> str:
-        return base_url(value, str(info.field_name)) if value else ""
+        return endpoint_url(value, str(info.field_name)) if value else ""
 
 
 class MirrorFile(_Section):
@@ -107,31 +107,16 @@ class MirrorFile(_Section):
     url: list[UrlSection] = Field(min_length=1, max_length=MAX_ENTRIES)
 
 
-def base_url(value: str, scheme: str) -> str:
-    """`value` as an endpoint's base URL: the scheme it must have, a host, a slash at the end.
+def endpoint_url(value: str, scheme: str) -> str:
+    """`value` as an endpoint's base URL of the scheme it must have.
 
     Raises:
-        ValueError: another scheme, no host, a user name, a query, a fragment, odd characters.
+        ValueError: see `heliostat.config.urls.base_url`; an rsync URL that names no module.
     """
-    if len(value) > MAX_URL_CHARS:
-        raise ValueError(f"is longer than {MAX_URL_CHARS} characters")
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError(f'"{value}" has spaces or odd characters; percent-encode them')
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f'"{value}" is not a URL: {error}') from None
-    if parts.scheme.lower() != scheme or not host:
-        raise ValueError(f'"{value}" is not a {scheme}:// URL')
-    if "@" in parts.netloc:
-        raise ValueError(f'"{value}" has a user name in it; endpoints are public')
-    if parts.query or parts.fragment or value.endswith(("?", "#")):
-        raise ValueError(f'"{value}" has a query or fragment; give the folder\'s plain URL')
-    if scheme == "rsync" and not parts.path.strip("/"):
+    url = base_url(value, (scheme,))
+    if scheme == "rsync" and not urlsplit(url).path.strip("/"):
         raise ValueError(f'"{value}" names no module; write rsync://HOST/MODULE/')
-    path = parts.path if parts.path.endswith("/") else parts.path + "/"
-    return f"{scheme}://{parts.netloc.lower()}{path}"
+    return url
 
 
 def read_mirror_file(path: Path, trees: Collection[str]) -> Declaration:
