@@ -1,5 +1,20 @@
-"""`python -m heliostat`: the same as the `heliostat` command."""
+"""The `heliostat` command, also as `python -m heliostat`."""
 
-from heliostat.cli.main import main
+from __future__ import annotations
 
-main()
+import sys
+
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command line; Ctrl-C while it is still being imported is no fault either."""
+    try:
+        from heliostat.cli.main import main as run
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,6 @@ when this process is killed with SIGKILL; output goes to a log inside the work f
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import shutil
@@ -21,16 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from heliostat.manager.children import die_with_parent
 from heliostat.model.errors import HeliostatError
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 POLL_S = 0.01
 LOG_TAIL_BYTES = 2000
-PR_SET_PDEATHSIG = 1
 SBIN_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DemoError(HeliostatError):
@@ -120,7 +117,6 @@ class ServerProcess(ABC):
         _check_free(self.address, self.port)
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.write_files()
-        parent = os.getpid()
         with self.log_path.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -130,7 +126,7 @@ class ServerProcess(ABC):
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
-                    preexec_fn=lambda: _die_with_parent(parent),
+                    preexec_fn=die_with_parent(signal.SIGKILL),
                 )
             except OSError as error:
                 raise ServerStartError(f"{self.name} can't be run: {error.strerror}") from None
@@ -223,10 +219,3 @@ def _check_free(address: str, port: int) -> None:
             raise DemoError(
                 f"{join_host_port(address, port)} can't be used: {error.strerror}"
             ) from None
-
-
-def _die_with_parent(parent: int) -> None:
-    """Between fork and exec: asks Linux for SIGKILL when the parent's thread ends."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before we asked
-        os._exit(1)

@@ -135,7 +135,7 @@ def _prepare(stage: Stage, console: Console, say: Say) -> None:
     say("compiling the state (all of IPv4 and IPv6)")
     manifest = Publisher(loaded).publish(datetime.now(UTC), force=True).manifest
     size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
-    _step(console, "state", f"version {manifest.version}, {size_mb:.0f} MB")
+    _step(console, "state", f"{size_mb:.0f} MB, with the places of all of IPv4 and IPv6")
 
 
 def _holdings(catalog: CatalogTable) -> str:
