@@ -159,13 +159,6 @@ def test_last_resorts_come_in_their_order(tree: Tree, answer: Answer, base: str)
     assert (verdict.answer, verdict.base_url) == (answer, base)
 
 
-def test_a_retry_goes_to_every_other_mirror_before_the_first_again() -> None:
-    router = router_of(routed("a"), routed("b", latitude=50.1), routed("far", "JP", 35.7, 139.7))
-    tried = [decide(request(), router, skip=skip).mirror for skip in range(4)]
-    assert sorted(tried[:3]) == [0, 1, 2]
-    assert tried[3] == tried[0]
-
-
 mirror_worlds = st.lists(
     st.builds(
         routed,

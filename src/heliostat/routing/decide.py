@@ -12,7 +12,7 @@ from heliostat.routing.world import Request
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `decide` found. `order` are positions in `row` to try, the choice first."""
+    """What `decide` found."""
 
     answer: Answer
     mirror: int
@@ -22,20 +22,15 @@ class Verdict:
     row: Row
 
 
-def decide(request: Request, router: Router, skip: int = 0) -> Verdict:
-    """The answer to `request`; `skip` goes that many candidates further (a client's retry).
+def decide(request: Request, router: Router) -> Verdict:
+    """The answer to `request`.
 
     Never a dead end: candidates, other eligible mirrors, fallback, origin, then 503.
     """
     tree = request.tree
     row = router.row(request.zone, tree, request.fileset, request.is_https, request.is_ipv6)
     if row.mirrors:
-        position = row.pick(choice_hash(request.client_network, request.path))
-        if skip:
-            everyone = row.mirrors + row.others
-            mirror = everyone[(position + skip) % len(everyone)]
-        else:
-            mirror = row.mirrors[position]
+        mirror = row.mirrors[row.pick(choice_hash(request.client_network, request.path))]
         return Verdict(Answer.MIRROR, mirror, router.endpoint(mirror, tree, request.is_https), row)
     plain = router.world.trees[tree]
     for answer, bases in (
