@@ -92,6 +92,18 @@ def test_times_are_utc() -> None:
     ]
 
 
+@pytest.mark.parametrize("digits", [10, 5_000])
+def test_numbers_beyond_all_reason_are_no_entries(digits: int) -> None:
+    number = b"9" * digits
+    text = (
+        START
+        + b"-rw-r--r-- 1 %b/01/01 00:00:00 year\n" % number
+        + b"-rw-r--r-- %b 2026/01/01 00:00:00 size\n" % (number * 10)
+        + b"-rw-r--r-- 1 999999999/01/01 00:00:00 x\n"
+    )
+    assert [(entry.path, entry.size_bytes) for entry in parse(text)] == [(b"x", 1)]
+
+
 def test_folders_devices_and_sockets_are_not_files() -> None:
     text = (
         START

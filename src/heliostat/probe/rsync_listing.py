@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from heliostat.probe.limits import MAX_LINE_BYTES, MAX_LISTING_BYTES, MAX_LISTING_ENTRIES
 
-_ENTRY = re.compile(
-    rb"^([-dlpscbD])[-rwxsStTlL]{9}[.+@]?[ ]+([0-9][0-9,.']*)"
-    rb" (\d{4,}/\d\d/\d\d) (\d\d:\d\d:\d\d) (.+)$",
+_ENTRY = re.compile(  # numbers are bounded: one of 5,000 digits is an error to int()
+    rb"^([-dlpscbD])[-rwxsStTlL]{9}[.+@]?[ ]+([0-9][0-9,.']{0,39})"
+    rb" (\d{4,9}/\d\d/\d\d) (\d\d:\d\d:\d\d) (.+)$",
     re.MULTILINE,
 )
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
