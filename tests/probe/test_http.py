@@ -111,7 +111,8 @@ async def test_redirects_are_followed_to_where_the_bytes_are() -> None:
         ("http://169.254.169.254/", FaultKind.PRIVATE_REDIRECT, "the link-local address"),
         ("http://[::ffff:10.0.0.1]/", FaultKind.PRIVATE_REDIRECT, "the private address"),
         ("http://inside.example/", FaultKind.PRIVATE_REDIRECT, "resolves to private address"),
-        ("http://0x7f.1/", FaultKind.PRIVATE_REDIRECT, "loopback address"),
+        ("http://2130706433/", FaultKind.PRIVATE_REDIRECT, "looks like an address"),
+        ("http://0x7f.1/", FaultKind.PRIVATE_REDIRECT, "looks like an address"),
     ],
 )
 async def test_redirects_that_lead_nowhere_good(location: str, kind: FaultKind, says: str) -> None:
@@ -126,6 +127,31 @@ async def test_redirects_that_lead_nowhere_good(location: str, kind: FaultKind, 
     assert found is kind
     assert reason.startswith(base + "x: redirects")
     assert says in reason
+
+
+@pytest.mark.parametrize(
+    "host", ["2130706433", "127.1", "0", "017700000001", "127.000.000.001", "0x7f000001", "0x7f.1"]
+)
+async def test_a_number_that_only_resolvers_read_as_an_address_is_never_connected_to(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with HTTP clients that take any number for an address and ask no resolver."""
+    monkeypatch.setattr("aiohttp.connector.is_canonical_ipv4_address", lambda _: True)
+    asked = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response()
+
+    async with serving(handler) as base:
+        port = base.rstrip("/").rpartition(":")[2]
+        for allow_private in (False, True):
+            settings = SETTINGS.model_copy(update={"allow_private": allow_private})
+            kind, reason = fault_of(await ask(f"http://{host}:{port}/", host, settings=settings))
+            assert kind is FaultKind.PRIVATE_ADDRESS
+            assert "looks like an address" in reason
+    assert asked == 0
 
 
 async def test_a_redirect_to_the_endpoints_own_private_host_is_fine_when_allowed() -> None:

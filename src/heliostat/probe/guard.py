@@ -13,10 +13,23 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from heliostat.config.urls import is_odd_address
 from heliostat.probe.networks import literal, refused_as
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) → the addresses it resolves to. Raises OSError when it doesn't."""
+
+
+class OddHostError(Exception):
+    """A host is a number that resolvers take for an address, in a form they don't all read alike.
+
+    "127.1", "2130706433" and "0x7f.1" are 127.0.0.1 to many of them, and HTTP clients may hand
+    such hosts to the system without asking the resolver that checks addresses.
+    """
+
+    def __init__(self, host: str, *, own: bool) -> None:
+        self.own = own
+        super().__init__(f"{host} looks like an address and isn't one in its usual form")
 
 
 class PrivateAddressError(Exception):
@@ -60,10 +73,15 @@ class Guard:
 
         Raises:
             PrivateAddressError: one of them is refused.
+            OddHostError: it is written as no address should be.
             OSError: the name doesn't resolve.
         """
+        self._check_form(host)
         address = literal(host)
-        found = [str(address)] if address is not None else await self._lookup(host, port)
+        try:
+            found = [str(address)] if address is not None else await self._lookup(host, port)
+        except UnicodeError as error:  # Python encodes names first, and not all can be names
+            raise OSError("it can't be the name of a host") from error
         if not found:
             raise OSError("no address")
         for text in found:
@@ -73,11 +91,21 @@ class Guard:
         return found
 
     def check_literal(self, host: str) -> None:
-        """Raises PrivateAddressError when `host` is itself a refused address; names pass."""
+        """Refuses addresses by how the host is written; names pass, their addresses come later.
+
+        Raises:
+            PrivateAddressError: it is itself a refused address.
+            OddHostError: it is written as no address should be.
+        """
+        self._check_form(host)
         address = literal(host)
         if address is not None:
             self._check(host, str(address))
             self.families[host.lower()] = {address.version}
+
+    def _check_form(self, host: str) -> None:
+        if is_odd_address(host):
+            raise OddHostError(host, own=self.is_own(host))
 
     def _check(self, host: str, text: str) -> None:
         name = refused_as(ipaddress.ip_address(text.partition("%")[0]))

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from heliostat.config.schema import ProbeSection
-from heliostat.probe.guard import Guard, GuardedResolver, PrivateAddressError
+from heliostat.probe.guard import Guard, GuardedResolver, OddHostError, PrivateAddressError
 from heliostat.probe.limits import MAX_HEADER_BYTES, MAX_REDIRECTS
 from heliostat.probe.results import Fault, FaultKind, printable
 
@@ -70,6 +70,10 @@ async def look(
         return Fault(FaultKind.TIMEOUT, f"{url}: no answer within {timeout_s:g} s")
     except PrivateAddressError as error:
         return _private(url, error)
+    except OddHostError as error:
+        if error.own:
+            return Fault(FaultKind.PRIVATE_ADDRESS, f"{url}: {error}; write it as 192.0.2.7")
+        return Fault(FaultKind.PRIVATE_REDIRECT, f"{url}: redirects to an odd place: {error}")
     except aiohttp.ClientError as error:
         return _client_fault(url, error)
     except (ssl.SSLError, ssl.CertificateError) as error:
