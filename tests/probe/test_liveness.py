@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
+import structlog.testing
 from aiohttp import web
 
 from heliostat.model.mirror import Scheme
@@ -157,3 +158,25 @@ def test_the_newest_files_of_a_catalog_come_first() -> None:
 def test_samples_that_the_catalog_changed_are_not_asked_for() -> None:
     catalog = table({b"a.iso": 5, b"b.iso": 8})
     assert still_right([A, B, Sample(b"gone", 1)], catalog) == (A,)
+
+
+@pytest.mark.parametrize("url", ["http://ftp..example.org/x/", "http://[::1/x/"])
+async def test_a_url_that_nobody_can_use_is_a_fault(url: str) -> None:
+    result = await liveness(url)
+    assert not result.alive
+    assert result.endpoints[0].reason
+
+
+async def test_what_nobody_foresaw_at_one_endpoint_leaves_the_others_as_they_are() -> None:
+    async def lookup(host: str, port: int) -> list[str]:
+        if host == "broken.example":
+            raise LookupError("no such luck")
+        return ["127.0.0.1"]
+
+    async with serving(holding({"a.iso": 5})) as base:
+        good = base.replace("127.0.0.1", "good.example")
+        with structlog.testing.capture_logs() as lines:
+            result = await liveness("http://broken.example/", good, held=[A], lookup=lookup)
+    assert [status.alive for status in result.endpoints] == [False, True]
+    assert result.faults[0].kind is FaultKind.UNEXPECTED
+    assert [line["where"] for line in lines] == ["http://broken.example/"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 from aiohttp import web
 
 from heliostat.demo.process import free_port
@@ -284,3 +286,49 @@ async def test_one_bad_mirror_doesnt_end_a_run(catalog: CatalogTable) -> None:
         targets = [ScanTarget(mirror(url), tree, catalog) for url in urls]
         await scan_mirrors(targets, SETTINGS, keep, clock=time.time, rng=random.Random(1))
     assert [result.holding is not None for result in results] == [False, True, False]
+
+
+BAD_URLS = (
+    "http://ftp..example.org/x/",
+    "rsync://ftp..example.org/x/",
+    "rsync://127.0.0.1/x%00y/",
+    "http://[::1/x/",
+    "http://" + "a" * 64 + ".example/",
+)
+"""What the registry refuses today, and may hold from before."""
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+async def test_a_url_that_nobody_can_use_is_that_mirrors_fault_and_ends_no_run(
+    url: str, rsyncd: RsyncServer, catalog: CatalogTable
+) -> None:
+    tree = Tree("isos", "/nowhere")
+    targets = [
+        ScanTarget(dataclasses.replace(mirror(url), name="bad.example"), tree, catalog),
+        ScanTarget(mirror(rsyncd.url), tree, catalog),
+    ]
+    results: dict[str, ScanResult] = {}
+
+    async def note(result: ScanResult) -> None:
+        results[result.mirror] = result
+
+    settings = SETTINGS.model_copy(update={"mirrors_at_once": 1})
+    await scan_mirrors(targets, settings, note, clock=lambda: MTIME_S, rng=random.Random(1))
+    assert results["m.example"].holding is not None
+    fault = results["bad.example"].fault
+    assert fault is not None
+    assert "\0" not in fault.reason
+
+
+async def test_what_nobody_foresaw_is_that_mirrors_fault_with_a_log_line(
+    catalog: CatalogTable,
+) -> None:
+    async def broken_lookup(host: str, port: int) -> list[str]:
+        raise LookupError("no such luck")
+
+    with structlog.testing.capture_logs() as lines:
+        result = await scan(catalog, "rsync://m.example/x/", lookup=broken_lookup)
+    assert result.fault is not None
+    assert result.fault.kind is FaultKind.UNEXPECTED
+    assert "LookupError: no such luck" in result.fault.reason
+    assert [line["where"] for line in lines] == ["m.example"]

@@ -21,6 +21,7 @@ import numpy as np
 from heliostat.config.schema import ProbeSection
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.mirror import Endpoint, EndpointStatus, Mirror, Scheme
+from heliostat.probe.boundary import unexpected
 from heliostat.probe.guard import Guard, Lookup, system_lookup
 from heliostat.probe.http import file_url, look, open_session
 from heliostat.probe.limits import SECOND_LOOK_PAUSE_S
@@ -87,7 +88,23 @@ async def check_mirror(
     rng: random.Random,
     lookup: Lookup = system_lookup,
 ) -> LivenessResult:
-    """One look at every http and https endpoint of one mirror."""
+    """One look at every http and https endpoint of one mirror; what goes wrong is in the result."""
+    try:
+        return await _check(target, settings, clock, rng, lookup)
+    except Exception as error:  # noqa: BLE001  one mirror's trouble must not end the others' looks
+        fault = unexpected(target.mirror.name, error)
+    endpoints = [e for e in target.mirror.endpoints if e.scheme in WEB]
+    statuses = tuple(EndpointStatus(endpoint, False, fault.reason) for endpoint in endpoints)
+    return LivenessResult(target.mirror.name, int(clock()), statuses, (fault,))
+
+
+async def _check(
+    target: LivenessTarget,
+    settings: ProbeSection,
+    clock: Callable[[], float],
+    rng: random.Random,
+    lookup: Lookup,
+) -> LivenessResult:
     endpoints = [e for e in target.mirror.endpoints if e.scheme in WEB]
     guard = Guard(hosts_of(target.mirror), settings.allow_private, lookup)
     async with open_session(guard, settings) as session:
@@ -146,6 +163,14 @@ class _Look:
         self, endpoint: Endpoint, held: Sequence[Sample], newest: Sequence[Sample]
     ) -> Fault | None:
         """None when it is alive, else what is wrong."""
+        try:
+            return await self._endpoint(endpoint, held, newest)
+        except Exception as error:  # noqa: BLE001  the mirror's other endpoints may be well
+            return unexpected(endpoint.url, error)
+
+    async def _endpoint(
+        self, endpoint: Endpoint, held: Sequence[Sample], newest: Sequence[Sample]
+    ) -> Fault | None:
         if held:
             fault = await self._for_held(endpoint, held)
         else:

@@ -28,6 +28,7 @@ class FaultKind(StrEnum):
     RSYNC = "rsync"
     LIMIT = "limit"
     NO_METHOD = "no-method"
+    UNEXPECTED = "unexpected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from heliostat.config.schema import ProbeSection
 from heliostat.probe.compare import Comparison
-from heliostat.probe.guard import Guard, PrivateAddressError
+from heliostat.probe.guard import Guard, OddHostError, PrivateAddressError
 from heliostat.probe.limits import (
     MAX_ADDRESSES,
     MAX_STDERR_BYTES,
@@ -49,15 +49,18 @@ async def list_rsync(
             FaultKind.PRIVATE_ADDRESS,
             f"{url}: {error}; set allow_private = true in [probe] if that is meant",
         )
+    except OddHostError as error:
+        return Fault(FaultKind.PRIVATE_ADDRESS, f"{url}: {error}; write it as 192.0.2.7")
     except OSError:
         return Fault(FaultKind.DNS, f"{url}: the name {host} doesn't resolve")
+    user = f"{parts.username}@" if parts.username else ""
     outcome: Fault | str = ""
     path = os.fsdecode(unquote_to_bytes(parts.path))  # rsync knows no percent-encoding
     try:
         async with asyncio.timeout(settings.scan_timeout_s):
             for address in addresses[:MAX_ADDRESSES]:
                 literal = f"[{address}]" if ":" in address else address
-                place = f"rsync://{literal}:{port}{path}"
+                place = f"rsync://{user}{literal}:{port}{path}"
                 code, outcome = await _run(url, place, settings, comparison)
                 if code != SOCKET_ERROR_CODE:
                     break
@@ -93,6 +96,9 @@ async def _run(
         return 0, Fault(
             FaultKind.RSYNC, f"{url}: rsync is not installed on this machine; install it to scan"
         )
+    except (OSError, ValueError) as error:  # no process to be had; a NUL in the path
+        why = printable(getattr(error, "strerror", None) or str(error), 120)
+        return 0, Fault(FaultKind.RSYNC, f"{url}: rsync can't be started ({why})")
     assert process.stdout is not None
     assert process.stderr is not None
     errors = asyncio.create_task(_head(process.stderr))

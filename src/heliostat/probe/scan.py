@@ -16,6 +16,7 @@ from heliostat.model.catalog import CatalogTable
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror, Scheme
 from heliostat.model.tree import Tree
+from heliostat.probe.boundary import unexpected
 from heliostat.probe.compare import Compared, Comparison
 from heliostat.probe.guard import Guard, Lookup, system_lookup
 from heliostat.probe.head import list_by_head
@@ -73,8 +74,11 @@ async def scan_mirror(
 ) -> ScanResult:
     """One scan; what goes wrong is in the result."""
     began_s = clock()
-    guard = Guard(hosts_of(target.mirror), settings.allow_private, lookup)
-    found = await _find(target, settings, guard, rng)
+    try:
+        guard = Guard(hosts_of(target.mirror), settings.allow_private, lookup)
+        found = await _find(target, settings, guard, rng)
+    except Exception as error:  # noqa: BLE001  one mirror's trouble must not end the others' scans
+        found = _Found(None, None, unexpected(target.mirror.name, error))
     holding = None
     if found.compared is not None and found.method is not None:
         holding = Holding(
