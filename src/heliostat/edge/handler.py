@@ -14,7 +14,7 @@ from heliostat.edge.clients import Client, TrustedProxies, locate
 from heliostat.edge.lane import FastLane, Lane, peer_kind
 from heliostat.edge.pages import explain_page
 from heliostat.edge.serving import BadQuestionError, Serving
-from heliostat.edge.target import PLAIN_BYTES, BadTargetError, split_target
+from heliostat.edge.target import BadTargetError, split_target
 from heliostat.state.opened import State
 
 OWN_PREFIX = b"-/"
@@ -99,18 +99,11 @@ class Handler:
     def remember(self, data: bytes, fields: Fields, peer: Peer) -> None:
         """Notes the header block of `data`, which the parser took for one whole plain request."""
         serving = self.serving
-        line_end = data.find(b"\r\n")
-        line = data[:line_end]
-        if (
-            serving is None
-            or not line.startswith(b"GET /")
-            or not line.endswith(b" HTTP/1.1")
-            or line[5:-9].translate(None, PLAIN_BYTES)
-        ):
+        if serving is None:
             return
         client, is_https = self._client(serving, fields, peer), _is_https(fields, peer)
         meaning = is_https if client is peer.client else serving.fast.lane(client, is_https)
-        serving.fast.remember(peer.kind, data[line_end:], meaning)
+        serving.fast.remember(peer.kind, data, meaning)
 
     def _client(self, serving: Serving, fields: Fields, peer: Peer) -> Client:
         if peer.is_trusted and fields.forwarded_for:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from heliostat.edge import limits
 from heliostat.edge.answers import HOLE
 from heliostat.edge.clients import Client
-from heliostat.edge.target import PLAIN_BYTES
 from heliostat.routing.shares import HASH_BITS, SPREAD, Row, fold
 from heliostat.state.opened import State
-from heliostat.state.shards import FLAG_SHA256, Shard
+from heliostat.state.shards import FLAG_SHA256, PLAIN_BYTES, Shard
 
 _LINE_END = b" HTTP/1.1"
+_LINE_END_BYTES = len(_LINE_END)
 _OWN = b"-/"
 _MASK = (1 << 64) - 1
 _SHIFT = 64 - HASH_BITS
@@ -72,9 +72,14 @@ class FastLane:
         self._zone_lanes: dict[int, ZoneLane] = {}
         self._prepared_count = 0
         self._trees = len(state.trees)
-        self._masks: dict[Shard, tuple[list[int], list[int]]] = {}
         self._mounts = [
-            (prefix, len(prefix), tree, shards.firsts, shards.shards)
+            (
+                prefix,
+                len(prefix),
+                tree,
+                shards.firsts,
+                [(shard, *self._masks(shard, tree)) for shard in shards.shards],
+            )
             for tree, prefix, shards in state.mounts
         ]
         self._blocks: tuple[dict[bytes, Lane | bool], ...] = ({}, {}, {}, {})
@@ -105,9 +110,21 @@ class FastLane:
         for blocks in self._blocks:
             blocks.clear()
 
-    def remember(self, kind: int, block: bytes, meaning: Lane | bool) -> None:
-        """Notes what a header block came to: a lane, or the scheme when the peer is the client."""
-        if len(block) > limits.BLOCK_BYTES:
+    def remember(self, kind: int, data: bytes, meaning: Lane | bool) -> None:
+        """Notes what the header block of a request came to, if the request is a plain one.
+
+        `meaning` is a lane, or the scheme when the peer is the client. A block begins with the end
+        of the request line, which has to be that of HTTP/1.1.
+        """
+        line_end = data.find(b"\r\n")
+        line = data[:line_end]
+        block = data[line_end - _LINE_END_BYTES :]
+        if (
+            not line.startswith(b"GET /")
+            or not line.endswith(_LINE_END)
+            or line[5:-_LINE_END_BYTES].translate(None, PLAIN_BYTES)
+            or len(block) > limits.BLOCK_BYTES
+        ):
             return
         blocks = self._blocks[kind]
         if len(blocks) >= limits.BLOCKS_REMEMBERED:
@@ -120,30 +137,30 @@ class FastLane:
         `own` are the peer's own lanes, http and https.
         """
         line_end = data.find(b"\r\n")
-        lane = self._blocks[kind].get(data[line_end:])
-        if lane is None or data[:5] != b"GET /" or data[line_end - 9 : line_end] != _LINE_END:
+        lane = self._blocks[kind].get(data[line_end - _LINE_END_BYTES :])
+        if lane is None or data[:5] != b"GET /":
             return None
-        path = data[5 : line_end - 9]
-        if path.translate(None, PLAIN_BYTES) or path[:2] == _OWN:
-            return None
-        if isinstance(lane, bool):
+        path = data[5 : line_end - _LINE_END_BYTES]
+        if lane is True or lane is False:
             lane = own[lane]
         shared = lane.shared
         for prefix, length, tree, firsts, shards in self._mounts:
-            if not path.startswith(prefix):
-                continue
-            relative = path[length:] if length else path
+            relative = path
+            if length:
+                if not path.startswith(prefix):
+                    continue
+                relative = path[length:]
             position = bisect_right(firsts, relative)
             if not position:
                 return None
-            shard = shards[position - 1]
+            shard, http_masks, https_masks = shards[position - 1]
             row = shard.row_of(relative)
-            if row is None:
+            if row is None or path[:2] == _OWN:
                 return None
-            masks = self._masks.get(shard)
-            if masks is None:
-                masks = self._make_masks(shard, tree)
-            holders = masks[shared.is_https][shard.patterns[row]]
+            if (length or not shard.is_plain) and path.translate(None, PLAIN_BYTES):
+                return None
+            masks = https_masks if shared.is_https else http_masks
+            holders = masks[shard.patterns[row]]
             near = holders & shared.near_mask
             prepared = shared.prepared[tree].get(near)
             if prepared is None:
@@ -163,14 +180,12 @@ class FastLane:
             return template.replace(HOLE, relative) + _DIGESTS % (digest, digest)
         return None
 
-    def _make_masks(self, shard: Shard, tree: int) -> tuple[list[int], list[int]]:
-        """Per scheme: which mirrors may serve the files of each of the shard's patterns."""
-        masks = (
+    def _masks(self, shard: Shard, tree: int) -> tuple[list[int], list[int]]:
+        """Which mirrors may serve the files of each of the shard's patterns, by http and https."""
+        return (
             [self._router.holders(fileset, tree, False) for fileset in shard.filesets],
             [self._router.holders(fileset, tree, True) for fileset in shard.filesets],
         )
-        self._masks[shard] = masks
-        return masks
 
     def _prepare(self, shared: ZoneLane, tree: int, holders: int, near: int) -> Prepared | None:
         rank = self._router.rank(shared.zone, shared.is_ipv6)

@@ -10,14 +10,10 @@ import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from heliostat.model.errors import HeliostatError
+from heliostat.state.shards import PLAIN_BYTES
 
 _PLAIN = re.compile(rb"/[A-Za-z0-9_~+-][A-Za-z0-9_~+.-]*(?:/[A-Za-z0-9_~+-][A-Za-z0-9_~+.-]*)*")
 """Targets that need no work: unreserved characters, no empty or dotted segment."""
-
-PLAIN_BYTES = (
-    bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + (b"_~+-./")
-)
-"""A path of these only means itself: it needs no decoding, and stands in a URL as it is."""
 
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SLASHES = re.compile(rb"/{2,}")

@@ -217,6 +217,7 @@ def _trees(
                         role=role,
                         count=shard.count,
                         filesets=list(shard.patterns),
+                        is_plain=shard.is_plain,
                     )
                 )
         trees.append(

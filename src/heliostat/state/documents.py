@@ -117,6 +117,8 @@ class ShardDocument(Document):
     role: str
     count: int
     filesets: list[int]
+    is_plain: bool
+    """Every path means itself in a URL."""
 
 
 class ShardsDocument(Document):

@@ -133,7 +133,15 @@ def _open(store: StateStore, manifest: Manifest) -> State:
         )
         first = document.first.encode("latin-1")
         shards[document.tree].append(
-            Shard(paths, files, digests, first, document.count, document.filesets)
+            Shard(
+                paths,
+                files,
+                digests,
+                first,
+                document.count,
+                document.filesets,
+                is_plain=document.is_plain,
+            )
         )
     world = World(
         trees=trees,
