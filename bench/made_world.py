@@ -90,6 +90,7 @@ def make_catalog(count: int, rng: np.random.Generator) -> CatalogTable:
     paths = make_paths(count, rng)
     return CatalogTable(
         tree=TREE.name,
+        identity="made",
         version=1,
         scanned_at_s=SCANNED_AT_S,
         paths=paths,
@@ -99,6 +100,7 @@ def make_catalog(count: int, rng: np.random.Generator) -> CatalogTable:
         sha256=rng.integers(0, 256, (count, SHA256_BYTES)).astype(np.uint8),
         has_sha256=np.ones(count, dtype=np.bool_),
         alias_of=np.zeros(count, dtype=np.uint32),
+        changed_in=np.ones(count, dtype=np.uint32),
     )
 
 
@@ -143,7 +145,17 @@ def make_holdings(
             held &= catalog.mtimes_s <= newest
         bitmap = BitMap(catalog.file_ids[held])
         bitmap.run_optimize()
-        holdings.append(Holding(mirror.name, TREE.name, SCANNED_AT_S, "made", bitmap))
+        holdings.append(
+            Holding(
+                mirror.name,
+                TREE.name,
+                SCANNED_AT_S,
+                "made",
+                bitmap,
+                catalog_identity=catalog.identity,
+                catalog_version=catalog.version,
+            )
+        )
     return holdings
 
 

@@ -242,3 +242,49 @@ def test_the_report_is_json_with_every_count(shop: Workshop) -> None:
     assert values["problem_count"] == 1
     assert values["problems"][0]["kind"] == "link-out"
     assert (values["files"], values["added"], values["unchanged"]) == (1, 1, 0)
+
+
+def changed_in(shop: Workshop) -> dict[bytes, int]:
+    table = shop.table
+    return dict(zip(table.paths, map(int, table.changed_in), strict=True))
+
+
+def test_the_catalog_says_in_which_version_each_content_is_new(shop: Workshop) -> None:
+    for name in ("same", "touched", "rewritten", "grown"):
+        shop.write(name, b"1")
+    (shop.root / "link").symlink_to("rewritten")
+    shop.scan()
+    assert changed_in(shop) == dict.fromkeys(shop.files, 1)
+    os.utime(shop.root / "touched", ns=(0, 5))
+    shop.write("rewritten", b"2")
+    shop.write("grown", b"11")
+    shop.write("added", b"1")
+    shop.scan()
+    two = {b"rewritten", b"grown", b"added", b"link"}
+    assert changed_in(shop) == {path: 2 if path in two else 1 for path in shop.files}
+    (shop.root / "link").unlink()
+    (shop.root / "link").symlink_to("grown")
+    shop.scan()
+    assert {path for path, version in changed_in(shop).items() if version == 3} == {b"link"}
+    (shop.root / "link").unlink()
+    shop.write("link", b"11")
+    shop.scan()
+    assert changed_in(shop)[b"link"] == 3  # a file of its own now, of the same content
+
+
+def test_a_catalog_made_anew_is_another_one(shop: Workshop) -> None:
+    shop.write("a", b"1")
+    shop.scan()
+    first = shop.table
+    shop.write("b", b"1")
+    shop.scan()
+    assert shop.table.identity == first.identity
+    for file in (shop.data_dir / "catalog").iterdir():
+        file.unlink()
+    shop.write("a", b"2")
+    shop.scan()
+    again = shop.table
+    assert again.file_ids[0] == first.file_ids[0]
+    assert again.identity != first.identity
+    assert not again.unchanged_since(first.identity, 99).any()
+    assert first.unchanged_since(first.identity, 1).all()

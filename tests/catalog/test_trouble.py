@@ -246,8 +246,8 @@ def test_a_catalog_of_another_release_is_not_read(
 ) -> None:
     shop.write("a")
     shop.scan()
-    monkeypatch.setattr("heliostat.catalog.store.SCHEMA_VERSION", 2)
-    with pytest.raises(CatalogDamagedError, match="has schema 1, and this release reads 2"):
+    monkeypatch.setattr("heliostat.catalog.store.SCHEMA_VERSION", 3)
+    with pytest.raises(CatalogDamagedError, match="has schema 2, and this release reads 3"):
         shop.scan()
 
 

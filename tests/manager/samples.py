@@ -47,7 +47,7 @@ def liveness(
 def scanned(
     name: str, held: Sequence[int], at_s: int = T0, tree: str = "isos", version: int = 1
 ) -> ScanResult:
-    holding = Holding(name, tree, at_s, "rsync", BitMap(held), BitMap())
+    holding = Holding(name, tree, at_s, "rsync", BitMap(held), BitMap(), "one", version)
     return ScanResult(
         name,
         tree,
@@ -55,9 +55,8 @@ def scanned(
         1.5,
         Method.RSYNC,
         holding,
-        catalog_version=version,
         catalog_files=10,
-        samples=(Sample(b"a/\xff name", 5),),
+        samples=(Sample(b"a/\xff name", 5, "one", version),),
     )
 
 

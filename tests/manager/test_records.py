@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,6 @@ from pyroaring import BitMap
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.probing import models as rows
 from heliostat.manager.probing.records import (
-    forget_files,
     holdings,
     record_liveness,
     record_scan,
@@ -141,7 +141,9 @@ def test_every_change_of_state_is_an_event_with_its_evidence() -> None:
 
 
 def test_holdings_come_back_as_they_were() -> None:
-    big = Holding(NAME, "isos", T0, "rsync", BitMap(range(1, 3_000_000, 2)), BitMap([7, 2**32 - 1]))
+    big = Holding(
+        NAME, "isos", T0, "rsync", BitMap(range(1, 3_000_000, 2)), BitMap([7, 2**32 - 1]), "one", 7
+    )
     assert store_holding(big)
     assert not store_holding(big)
     assert holdings("isos") == [big]
@@ -159,20 +161,25 @@ def test_a_scan_says_whether_files_came_or_went() -> None:
     assert record_scan(scanned(NAME, [1, 3], T0 + 120))
 
 
-def test_files_with_new_content_count_as_not_held_until_scanned_again() -> None:
-    record_scan(scanned(NAME, [1, 2, 3], version=1))
-    assert forget_files("isos", BitMap([2, 9]), 2, now=WHEN) == 1
-    assert holdings("isos")[0].held == BitMap([1, 3])
-    assert forget_files("isos", BitMap([2]), 3, now=WHEN) == 0
-    record_scan(scanned(NAME, [1, 2, 3], T0 + 60, version=1))  # began before the tree changed
-    assert holdings("isos")[0].held == BitMap([1, 3])
-    record_scan(scanned(NAME, [1, 2, 3], T0 + 120, version=3))
-    assert holdings("isos")[0].held == BitMap([1, 2, 3])
+def test_the_same_files_of_a_newer_or_another_catalog_are_news() -> None:
+    record_scan(scanned(NAME, [1, 2], version=1))
+    assert record_scan(scanned(NAME, [1, 2], T0 + 60, version=2))
+    assert not record_scan(scanned(NAME, [1, 2], T0 + 120, version=2))
+    held = holdings("isos")[0]
+    assert (held.catalog_identity, held.catalog_version) == ("one", 2)
+    assert store_holding(replace(held, catalog_identity="two"))
+    assert holdings("isos")[0].catalog_identity == "two"
+
+
+def test_a_scan_that_fails_leaves_what_the_holding_is_about() -> None:
+    record_scan(scanned(NAME, [1], version=4))
+    record_scan(scan_failed(NAME, "rsync fails", T0 + 60))
+    assert holdings("isos")[0].catalog_version == 4
 
 
 def test_samples_keep_names_that_are_no_text() -> None:
     record_scan(scanned(NAME, [1]))
-    assert samples() == {(NAME, "isos"): (Sample(b"a/\xff name", 5),)}
+    assert samples() == {(NAME, "isos"): (Sample(b"a/\xff name", 5, "one", 1),)}
 
 
 def test_families_seen_in_dns_reach_the_mirror() -> None:

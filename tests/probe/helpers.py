@@ -34,6 +34,7 @@ def table(
     ids = {path: 100 + row for row, path in enumerate(paths)}
     return CatalogTable(
         tree="isos",
+        identity="one",
         version=3,
         scanned_at_s=MTIME_S,
         paths=paths,
@@ -46,6 +47,7 @@ def table(
             [ids[(aliases or {})[path]] if path in (aliases or {}) else 0 for path in paths],
             np.uint32,
         ),
+        changed_in=np.ones(len(paths), np.uint32),
     )
 
 

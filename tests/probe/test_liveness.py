@@ -151,13 +151,17 @@ async def test_many_mirrors_are_looked_at_and_bad_ones_end_nothing() -> None:
 
 def test_the_newest_files_of_a_catalog_come_first() -> None:
     catalog = table({b"a": 1, b"b": 2, b"c": 3}, mtimes={b"b": MTIME_S + 9, b"a": MTIME_S + 5})
-    assert newest_samples(catalog) == (Sample(b"b", 2), Sample(b"a", 1))
+    assert newest_samples(catalog) == (Sample(b"b", 2, "one", 3), Sample(b"a", 1, "one", 3))
     assert newest_samples(table({})) == ()
 
 
 def test_samples_that_the_catalog_changed_are_not_asked_for() -> None:
     catalog = table({b"a.iso": 5, b"b.iso": 8})
-    assert still_right([A, B, Sample(b"gone", 1)], catalog) == (A,)
+    right = Sample(b"a.iso", 5, "one", 3)
+    assert still_right([right, Sample(b"b.iso", 7, "one", 3)], catalog) == (right,)
+    assert still_right([Sample(b"gone", 1, "one", 3)], catalog) == ()
+    assert still_right([Sample(b"a.iso", 5, "another", 3)], catalog) == ()
+    assert still_right([Sample(b"a.iso", 5, "one", 0)], catalog) == ()
 
 
 @pytest.mark.parametrize("url", ["http://ftp..example.org/x/", "http://[::1/x/"])

@@ -80,7 +80,8 @@ async def test_rsync_lists_every_odd_name(rsyncd: RsyncServer, catalog: CatalogT
     assert (result.method, result.fault, result.remark) == (Method.RSYNC, None, "")
     assert result.holding is not None
     assert held_paths(catalog, result.holding.held) == set(catalog.paths)
-    assert (result.catalog_version, result.catalog_files) == (3, 9)
+    compared_with = (result.holding.catalog_identity, result.holding.catalog_version)
+    assert (*compared_with, result.catalog_files) == ("one", 3, 9)
     assert {sample.path for sample in result.samples} < set(catalog.paths)
 
 

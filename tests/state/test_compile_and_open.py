@@ -15,7 +15,6 @@ from pyroaring import BitMap
 
 from heliostat.edge.clients import TrustedProxies, locate
 from heliostat.edge.serving import Serving, explain_path
-from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus, Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
@@ -30,6 +29,7 @@ from tests.support.worlds import (
     AT_S,
     GERMANY,
     JAPAN,
+    holding_of,
     known_world,
     make_catalog,
     make_mirror,
@@ -192,7 +192,7 @@ def test_filesets_say_exactly_who_holds_what(names: set[bytes], held: list[set[i
     catalog = make_catalog({name: name for name in names})
     mirrors = [Mirror(f"m{number}") for number in range(len(held))]
     holdings = [
-        Holding(mirror.name, "t", 0, "made", BitMap(ids))
+        holding_of(catalog, mirror.name, BitMap(ids))
         for mirror, ids in zip(mirrors, held, strict=True)
     ]
     filesets = make_filesets(catalog, mirrors, holdings)
@@ -201,6 +201,25 @@ def test_filesets_say_exactly_who_holds_what(names: set[bytes], held: list[set[i
         expected = [int(catalog.file_ids[row]) in ids for ids in held]
         assert holders.tolist() == expected
     assert len(filesets.holders) == len({tuple(h.tolist()) for h in filesets.holders})
+
+
+def test_a_holding_counts_only_for_the_content_its_scan_was_about() -> None:
+    catalog = make_catalog({b"old": b"1", b"new": b"2"})
+    changed = np.array([2 if path == b"new" else 1 for path in catalog.paths], dtype=np.uint32)
+    catalog = replace(catalog, version=2, changed_in=changed)
+    mirrors = [Mirror(name) for name in ("before", "after", "elsewhere")]
+    now = holding_of(catalog, "after", BitMap(catalog.file_ids))
+    holdings = [
+        replace(now, mirror="before", catalog_version=1),
+        now,
+        replace(now, mirror="elsewhere", catalog_identity="made anew"),
+    ]
+    filesets = make_filesets(catalog, mirrors, holdings)
+    holders = {
+        path: filesets.holders[pattern].tolist()
+        for path, pattern in zip(catalog.paths, filesets.pattern_of_row, strict=True)
+    }
+    assert holders == {b"old": [True, True, False], b"new": [False, True, False]}
 
 
 @given(st.lists(st.binary(max_size=6), unique=True, max_size=300).map(sorted))

@@ -77,6 +77,7 @@ def make_catalog(contents: Mapping[bytes, bytes], tree: str = TREE.name) -> Cata
     digests = [hashlib.sha256(contents[path]).digest() for path in paths]
     return CatalogTable(
         tree=tree,
+        identity="made",
         version=1,
         scanned_at_s=AT_S,
         paths=paths,
@@ -86,6 +87,20 @@ def make_catalog(contents: Mapping[bytes, bytes], tree: str = TREE.name) -> Cata
         sha256=np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32),
         has_sha256=np.ones(len(paths), dtype=np.bool_),
         alias_of=np.zeros(len(paths), dtype=np.uint32),
+        changed_in=np.ones(len(paths), dtype=np.uint32),
+    )
+
+
+def holding_of(catalog: CatalogTable, mirror: str, held: BitMap) -> Holding:
+    """What a scan of `mirror` finds that is compared with `catalog` as it is."""
+    return Holding(
+        mirror,
+        catalog.tree,
+        AT_S,
+        "made",
+        held,
+        catalog_identity=catalog.identity,
+        catalog_version=catalog.version,
     )
 
 
@@ -113,7 +128,7 @@ def known_world(
     for mirror in mirrors:
         paths = (held or {}).get(mirror.name, catalog.paths)
         bitmap = BitMap(id_of[path] for path in paths)
-        holdings.append(Holding(mirror.name, catalog.tree, AT_S, "made", bitmap))
+        holdings.append(holding_of(catalog, mirror.name, bitmap))
     return Knowledge(
         trees=[tree],
         catalogs={catalog.tree: catalog},

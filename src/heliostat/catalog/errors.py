@@ -53,7 +53,8 @@ class CatalogDamagedError(CatalogError):
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
             f"{path}: {what}; move it away and run `heliostat tree scan` to make it anew (every"
-            " file is hashed again, and every mirror has to be scanned again)"
+            " file is hashed again, and no mirror counts as having any before its next scan;"
+            " `heliostat mirror probe` does that at once)"
         )
 
 

@@ -53,6 +53,11 @@ _CHANGED = f"""
   f.size_bytes <> t.size_bytes OR f.mtime_ns <> t.mtime_ns OR f.sha256 <> t.sha256
   OR f.alias_of <> 0 OR {_EXTRA.format("f.content_id")} IS NOT {_EXTRA.format("t.content_id")}
 """
+_COLUMNS = "path, size_bytes, mtime_ns, inode, sha256, content_id, alias_of, changed_in"
+_CHANGED_IN = """
+  changed_in = CASE WHEN file.size_bytes <> t.size_bytes OR file.sha256 <> t.sha256
+    THEN ? ELSE file.changed_in END
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +225,14 @@ class Ledger:
         """
         self.commit()
         self._drop_lost_aliases(problems)
+        version = meta_value(self._db, "version")
+        fresh = version + 1
         removed = self._db.execute(
             "DELETE FROM file WHERE NOT EXISTS (SELECT 1 FROM found t WHERE t.path = file.path)"
             " AND NOT EXISTS (SELECT 1 FROM alias t WHERE t.path = file.path)"
         ).rowcount
-        changed, added = self._publish_files()
-        changed_aliases, added_aliases = self._publish_aliases()
+        changed, added = self._publish_files(fresh)
+        changed_aliases, added_aliases = self._publish_aliases(fresh)
         changed += changed_aliases
         added += added_aliases
         if self._count("SELECT coalesce(max(file_id), 0) FROM file") > MAX_FILE_ID:
@@ -235,9 +242,8 @@ class Ledger:
             self._db.execute(
                 "DELETE FROM content WHERE content_id NOT IN (SELECT content_id FROM file)"
             )
-        version = meta_value(self._db, "version")
         if removed or changed or added or not version:
-            version += 1
+            version = fresh
         self._db.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
             [("version", version), ("scanned_at_s", now_s)],
@@ -259,38 +265,41 @@ class Ledger:
             problems.add(path, ProblemKind.LINK_TO_LEFT_OUT, message)
             self._db.execute("DELETE FROM alias WHERE path = ?", (path,))
 
-    def _publish_files(self) -> tuple[int, int]:
+    def _publish_files(self, version: int) -> tuple[int, int]:
         changed = self._count(
             f"SELECT count(*) FROM todo t JOIN file f ON f.path = t.path WHERE {_CHANGED}"
         )
         self._db.execute(
             "UPDATE file SET size_bytes = t.size_bytes, mtime_ns = t.mtime_ns, inode = t.inode,"
-            " sha256 = t.sha256, content_id = t.content_id, alias_of = 0"
-            " FROM todo t WHERE t.path = file.path"
+            f" sha256 = t.sha256, content_id = t.content_id, alias_of = 0, {_CHANGED_IN}"
+            " FROM todo t WHERE t.path = file.path",
+            (version,),
         )
         added = self._db.execute(
-            "INSERT INTO file (path, size_bytes, mtime_ns, inode, sha256, content_id, alias_of)"
-            " SELECT path, size_bytes, mtime_ns, inode, sha256, content_id, 0 FROM todo t"
-            " WHERE NOT EXISTS (SELECT 1 FROM file f WHERE f.path = t.path) ORDER BY path"
+            f"INSERT INTO file ({_COLUMNS})"
+            " SELECT path, size_bytes, mtime_ns, inode, sha256, content_id, 0, ? FROM todo t"
+            " WHERE NOT EXISTS (SELECT 1 FROM file f WHERE f.path = t.path) ORDER BY path",
+            (version,),
         ).rowcount
         return changed, added
 
-    def _publish_aliases(self) -> tuple[int, int]:
+    def _publish_aliases(self, version: int) -> tuple[int, int]:
         targets = (
             "SELECT a.path, t.size_bytes, t.mtime_ns, t.inode, t.sha256, t.content_id,"
             " t.file_id AS alias_of FROM alias a JOIN file t ON t.path = a.real"
         )
         changed = self._db.execute(
             "UPDATE file SET size_bytes = t.size_bytes, mtime_ns = t.mtime_ns, inode = t.inode,"
-            " sha256 = t.sha256, content_id = t.content_id, alias_of = t.alias_of"
+            f" sha256 = t.sha256, content_id = t.content_id, alias_of = t.alias_of, {_CHANGED_IN}"
             f" FROM ({targets}) AS t WHERE t.path = file.path AND (file.alias_of <> t.alias_of"
             " OR file.size_bytes <> t.size_bytes OR file.mtime_ns <> t.mtime_ns"
-            " OR file.sha256 <> t.sha256 OR file.content_id <> t.content_id)"
+            " OR file.sha256 <> t.sha256 OR file.content_id <> t.content_id)",
+            (version,),
         ).rowcount
         added = self._db.execute(
-            "INSERT INTO file (path, size_bytes, mtime_ns, inode, sha256, content_id, alias_of)"
-            f" SELECT * FROM ({targets}) AS t"
-            " WHERE NOT EXISTS (SELECT 1 FROM file f WHERE f.path = t.path) ORDER BY path"
+            f"INSERT INTO file ({_COLUMNS}) SELECT *, ? FROM ({targets}) AS t"
+            " WHERE NOT EXISTS (SELECT 1 FROM file f WHERE f.path = t.path) ORDER BY path",
+            (version,),
         ).rowcount
         return changed, added
 

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
-from heliostat.catalog.store import catalog_path, connect, meta_value
+from heliostat.catalog.store import catalog_path, connect, identity_of, meta_value
 from heliostat.model.catalog import SHA256_BYTES, CatalogTable
 
 FETCH_ROWS = 50_000
@@ -96,11 +96,11 @@ class Catalog:
 
     def _table(self, tree_name: str) -> CatalogTable:
         count = int(self._connection.execute("SELECT count(*) FROM file").fetchone()[0])
-        numbers = np.empty((count, 4), dtype=np.int64)
+        numbers = np.empty((count, 5), dtype=np.int64)
         paths: list[bytes] = []
         digests: list[bytes] = []
         cursor = self._connection.execute(
-            "SELECT path, sha256, file_id, size_bytes, mtime_ns, alias_of FROM file"
+            "SELECT path, sha256, file_id, size_bytes, mtime_ns, alias_of, changed_in FROM file"
         )
         row = 0
         while batch := cursor.fetchmany(FETCH_ROWS):
@@ -113,12 +113,13 @@ class Catalog:
         sha256 = np.frombuffer(b"".join(digests), dtype=np.uint8)
         if sha256.size != count * SHA256_BYTES:
             raise CatalogDamagedError(self.path, "has digests of a wrong length")
-        # Sorting here, where ids are mostly in the order of paths already, takes half the time of
-        # SQLite's ORDER BY, which looks up every row by the index.
+        # Sorting here spares SQLite's ORDER BY, which looks up every row by the index
+        # (1,000,000 files: 3.1 s against 3.6 s).
         order = np.array(sorted(range(count), key=paths.__getitem__), dtype=np.intp)
         numbers = numbers[order]
         return CatalogTable(
             tree=tree_name,
+            identity=identity_of(self._connection, self.path),
             version=self.version,
             scanned_at_s=meta_value(self._connection, "scanned_at_s"),
             paths=[paths[row] for row in order.tolist()],
@@ -128,6 +129,7 @@ class Catalog:
             sha256=sha256.reshape(count, SHA256_BYTES)[order],
             has_sha256=np.ones(count, dtype=np.bool_),
             alias_of=numbers[:, 3].astype(np.uint32),
+            changed_in=numbers[:, 4].astype(np.uint32),
         )
 
     def pieces(self, file_id: int) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from heliostat.catalog.errors import (
     clear_errors,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+IDENTITY_BYTES = 16
 BUSY_TIMEOUT_S = 10.0
 CACHE_KIB = 65_536
 
@@ -39,7 +41,8 @@ CREATE TABLE file (
   inode      INTEGER NOT NULL,
   sha256     BLOB NOT NULL,
   content_id INTEGER NOT NULL,
-  alias_of   INTEGER NOT NULL
+  alias_of   INTEGER NOT NULL,
+  changed_in INTEGER NOT NULL
 );
 CREATE TABLE content (
   content_id INTEGER PRIMARY KEY,
@@ -118,7 +121,11 @@ def _create(path: Path) -> None:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {SCHEMA}")
-        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (SCHEMA_VERSION,))
+        # What mirrors were seen to hold goes by file ids, and those begin again here.
+        identity = secrets.token_hex(IDENTITY_BYTES)
+        connection.executemany(
+            "INSERT INTO meta VALUES (?, ?)", [("schema", SCHEMA_VERSION), ("identity", identity)]
+        )
         connection.execute("COMMIT")
         connection.close()
         fresh.rename(path)
@@ -145,6 +152,18 @@ def meta_value(connection: sqlite3.Connection, key: str, default: int = 0) -> in
     """A number from `meta`."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return int(row[0]) if row else default
+
+
+def identity_of(connection: sqlite3.Connection, path: Path) -> str:
+    """What tells this catalog from one that is made anew in its place.
+
+    Raises:
+        CatalogDamagedError: it has none.
+    """
+    row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+    if row is None or not row[0]:
+        raise CatalogDamagedError(path, "has lost its identity")
+    return str(row[0])
 
 
 @contextmanager

@@ -38,9 +38,14 @@ class CatalogTable:
     that a mirror's holding (a bitmap of ids) outlives a scan of the tree. `sha256` has shape
     (n, 32); a row counts only where `has_sha256`. `alias_of` is the id of the file that this name
     is a symlink to, or 0. `version` grows with every scan that changed anything.
+
+    `identity` is random, and another one when a catalog is made anew (ids and versions then begin
+    again). `changed_in` is the version in which the file's content (size or sha256) last changed:
+    what was seen of it in an older one was another content under the same name.
     """
 
     tree: str
+    identity: str
     version: int
     scanned_at_s: int
     paths: list[bytes]
@@ -50,9 +55,16 @@ class CatalogTable:
     sha256: NDArray[np.uint8]
     has_sha256: NDArray[np.bool_]
     alias_of: NDArray[np.uint32]
+    changed_in: NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def unchanged_since(self, identity: str, version: int) -> NDArray[np.bool_]:
+        """Rows of which that version of the catalog of that identity had the very same content."""
+        if identity != self.identity:
+            return np.zeros(len(self), dtype=np.bool_)
+        return self.changed_in <= version
 
     def files(self) -> Iterator[CatalogFile]:
         """The rows, one object a file: convenient, and slow on large catalogs."""

@@ -13,6 +13,8 @@ class Holding:
 
     `held` has the `file_id` of every catalog file the mirror has at the right size (and time,
     where the tree asks). `differing` are files it has, but not as the catalog says.
+    `catalog_identity` and `catalog_version` say which catalog that was: of a file whose content
+    changed since, or of another catalog's, it says nothing.
     """
 
     mirror: str
@@ -21,3 +23,5 @@ class Holding:
     method: str
     held: BitMap = field(default_factory=BitMap)
     differing: BitMap = field(default_factory=BitMap)
+    catalog_identity: str = ""
+    catalog_version: int = 0

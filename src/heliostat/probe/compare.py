@@ -24,7 +24,7 @@ from heliostat.probe.limits import (
     SAMPLES_KEPT,
     TIME_SLACK_S,
 )
-from heliostat.probe.results import Sample, printable
+from heliostat.probe.results import Sample, printable, sample_of
 from heliostat.probe.rsync_listing import Entry
 
 UNSEEN, HELD, DIFFERING = 0, 1, 2
@@ -179,8 +179,7 @@ class Comparison:
         count = min(SAMPLES_KEPT, len(held_rows))
         chosen = sorted(rng.sample(range(len(held_rows)), count))
         return tuple(
-            Sample(self._catalog.paths[row], int(self._catalog.sizes_bytes[row]))
-            for row in (int(held_rows[index]) for index in chosen)
+            sample_of(self._catalog, row) for row in (int(held_rows[index]) for index in chosen)
         )
 
     def _remark(self, held: int, differing: int) -> str:

@@ -26,7 +26,7 @@ from heliostat.probe.guard import Guard, Lookup, system_lookup
 from heliostat.probe.http import file_url, look, open_session
 from heliostat.probe.limits import SECOND_LOOK_PAUSE_S
 from heliostat.probe.pool import run_bounded
-from heliostat.probe.results import Fault, FaultKind, LivenessResult, Sample
+from heliostat.probe.results import Fault, FaultKind, LivenessResult, Sample, sample_of
 
 WEB = (Scheme.HTTPS, Scheme.HTTP)
 NEWEST_FILES = 2
@@ -46,11 +46,14 @@ class LivenessTarget:
 def newest_samples(catalog: CatalogTable) -> tuple[Sample, ...]:
     """The newest files of a catalog: what to ask a mirror for of which nothing is known."""
     rows = np.argsort(catalog.mtimes_s, kind="stable")[::-1][:NEWEST_FILES]
-    return tuple(Sample(catalog.paths[row], int(catalog.sizes_bytes[row])) for row in rows)
+    return tuple(sample_of(catalog, int(row)) for row in rows)
 
 
 def still_right(samples: Sequence[Sample], catalog: CatalogTable) -> tuple[Sample, ...]:
-    """Those samples that the catalog still has at that size; a mirror may have deleted others."""
+    """Those samples that the catalog still has as it was when they were taken.
+
+    Of others a mirror may have something else by now, or nothing.
+    """
     kept = []
     for sample in samples:
         row = bisect_left(catalog.paths, sample.path)
@@ -58,6 +61,8 @@ def still_right(samples: Sequence[Sample], catalog: CatalogTable) -> tuple[Sampl
             row < len(catalog)
             and catalog.paths[row] == sample.path
             and int(catalog.sizes_bytes[row]) == sample.size_bytes
+            and sample.catalog_identity == catalog.identity
+            and catalog.changed_in[row] <= sample.catalog_version
         ):
             kept.append(sample)
     return tuple(kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from heliostat.model.catalog import CatalogTable
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import EndpointStatus
 
@@ -41,10 +42,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A file that liveness may ask a mirror for."""
+    """A file that liveness may ask a mirror for, and the catalog it is from (see `Holding`)."""
 
     path: bytes
     size_bytes: int
+    catalog_identity: str = ""
+    catalog_version: int = 0
 
 
 class Method(StrEnum):
@@ -90,10 +93,15 @@ class ScanResult:
     holding: Holding | None
     fault: Fault | None = None
     remark: str = ""
-    catalog_version: int = 0
     catalog_files: int = 0
     samples: tuple[Sample, ...] = ()
     """A few of the files held, for liveness to ask for."""
+
+
+def sample_of(catalog: CatalogTable, row: int) -> Sample:
+    """The file of that catalog row."""
+    size_bytes = int(catalog.sizes_bytes[row])
+    return Sample(catalog.paths[row], size_bytes, catalog.identity, catalog.version)
 
 
 def printable(text: str, limit: int = REASON_CHARS) -> str:

@@ -88,6 +88,8 @@ async def scan_mirror(
             method=found.method.value,
             held=found.compared.held,
             differing=found.compared.differing,
+            catalog_identity=target.catalog.identity,
+            catalog_version=target.catalog.version,
         )
     return ScanResult(
         mirror=target.mirror.name,
@@ -98,7 +100,6 @@ async def scan_mirror(
         holding=holding,
         fault=found.fault,
         remark=found.remark,
-        catalog_version=target.catalog.version,
         catalog_files=len(target.catalog),
         samples=found.compared.samples if found.compared else (),
     )

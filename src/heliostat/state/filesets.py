@@ -34,7 +34,9 @@ def make_filesets(
 ) -> Filesets:
     """Patterns of one tree's files; holders are indexes into `mirrors`.
 
-    A mirror that takes no files over some size doesn't count as a holder of larger ones.
+    A holding counts for what its scan was compared with: not for files whose content changed
+    since, nor for a catalog that was made anew. A mirror that takes no files over some size doesn't
+    count as a holder of larger ones.
     """
     rows = len(catalog)
     index_of = {mirror.name: index for index, mirror in enumerate(mirrors)}
@@ -71,6 +73,7 @@ def _rows_held(catalog: CatalogTable, holding: Holding, mirror: Mirror) -> NDArr
     ids = np.frombuffer(holding.held.to_array(), dtype=np.uint32)
     by_id[ids[ids < top]] = True
     held: NDArray[np.bool_] = by_id[catalog.file_ids]
+    held &= catalog.unchanged_since(holding.catalog_identity, holding.catalog_version)
     if mirror.max_file_bytes:
         held &= catalog.sizes_bytes <= mirror.max_file_bytes
     return held

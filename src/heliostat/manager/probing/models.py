@@ -41,7 +41,8 @@ class Scan(models.Model):
     """The last scan of one mirror for one tree, and the holding of the last one that succeeded.
 
     The bitmaps are pyroaring's portable serialisation of file ids; `samples` are a few of the
-    files held, as [percent-encoded path, size in bytes], for liveness to ask for.
+    files held, as [percent-encoded path, size in bytes], for liveness to ask for. Both are about
+    the catalog of `catalog_identity` as it was in `catalog_version`, and no other.
     """
 
     mirror = models.ForeignKey(Mirror, on_delete=models.CASCADE, related_name="scans")
@@ -52,6 +53,7 @@ class Scan(models.Model):
     duration_s = models.FloatField(default=0)
     held_at = models.DateTimeField(null=True)
     method = models.CharField(max_length=16, blank=True)
+    catalog_identity = models.CharField(max_length=64, blank=True)
     catalog_version = models.BigIntegerField(default=0)
     held_count = models.PositiveIntegerField(default=0)
     differing_count = models.PositiveIntegerField(default=0)
@@ -66,19 +68,3 @@ class Scan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.mirror}, {self.tree}"
-
-
-class ContentChange(models.Model):
-    """Files whose content changed with a catalog version.
-
-    Kept for a while, because a scan that is still running compares with an older catalog: what it
-    holds for the right content is the old one.
-    """
-
-    tree = models.CharField(max_length=63, db_index=True)
-    catalog_version = models.BigIntegerField()
-    at = models.DateTimeField()
-    file_ids = models.BinaryField()
-
-    def __str__(self) -> str:
-        return f"{self.tree}, version {self.catalog_version}"

@@ -6,8 +6,8 @@ Import only after `setup_django`; synchronous, as `heliostat.manager.registry.mi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote_to_bytes
 
 from django.db import transaction
@@ -20,8 +20,6 @@ from heliostat.model.holding import Holding
 from heliostat.model.mirror import Endpoint, EndpointStatus, MirrorState, MirrorStatus, Scheme
 from heliostat.probe.results import LivenessResult, Sample, ScanResult
 
-CHANGES_KEPT = timedelta(days=7)
-"""Longer than any scan may take."""
 HTTP_SCHEMES = (Scheme.HTTPS.value, Scheme.HTTP.value)
 
 
@@ -86,8 +84,13 @@ def samples() -> dict[tuple[str, str], tuple[Sample, ...]]:
     """(mirror, tree) → a few files that the last scan found there."""
     query = rows.Scan.objects.filter(held_at__isnull=False)
     return {
-        (mirror, tree): tuple(Sample(unquote_to_bytes(path), size) for path, size in stored)
-        for mirror, tree, stored in query.values_list("mirror__name", "tree", "samples")
+        (mirror, tree): tuple(
+            Sample(unquote_to_bytes(path), size_bytes, identity, version)
+            for path, size_bytes in stored
+        )
+        for mirror, tree, stored, identity, version in query.values_list(
+            "mirror__name", "tree", "samples", "catalog_identity", "catalog_version"
+        )
     }
 
 
@@ -143,11 +146,7 @@ def record_scan(result: ScanResult) -> bool:
         row.duration_s = result.duration_s
         changed = False
         if result.holding is not None:
-            outdated = _changed_since(result.tree, result.catalog_version)
-            changed = _put_holding(
-                row, replace(result.holding, held=result.holding.held - outdated)
-            )
-            row.catalog_version = result.catalog_version
+            changed = _put_holding(row, result.holding)
             row.samples = [[quote(s.path, safe=""), s.size_bytes] for s in result.samples]
         row.save()
         return _rejudge(mirror, _status_row(mirror, at), at) or changed
@@ -168,36 +167,6 @@ def store_holding(holding: Holding) -> bool:
         row.save()
         at = _datetime(holding.scanned_at_s)
         return _rejudge(mirror, _status_row(mirror, at), at) or changed
-
-
-def forget_files(
-    tree: str, file_ids: BitMap, catalog_version: int, *, now: datetime | None = None
-) -> int:
-    """Takes files out of every holding of `tree`, because the tree has a new content for them.
-
-    To be called after a scan of the tree with the ids whose size or digest changed in
-    `catalog_version`: what mirrors held under those names is the old content until a scan has seen
-    the new one. Scans that are still running against an older version lose them, too.
-    Returns: how many holdings lost files.
-    """
-    if not file_ids:
-        return 0
-    now = now or datetime.now(UTC)
-    touched = 0
-    with transaction.atomic():
-        rows.ContentChange.objects.filter(at__lt=now - CHANGES_KEPT).delete()
-        rows.ContentChange.objects.create(
-            tree=tree, catalog_version=catalog_version, at=now, file_ids=file_ids.serialize()
-        )
-        for row in rows.Scan.objects.filter(tree=tree, held_at__isnull=False).select_for_update():
-            held = _bitmap(row.held)
-            if held.isdisjoint(file_ids):
-                continue
-            row.held = (held - file_ids).serialize()
-            row.held_count = len(held - file_ids)
-            row.save(update_fields=["held", "held_count"])
-            touched += 1
-    return touched
 
 
 def record_status(status: MirrorStatus, *, evidence: dict[str, object] | None = None) -> bool:
@@ -238,7 +207,14 @@ def _scan_row(mirror: Mirror, tree: str) -> rows.Scan:
 
 
 def _put_holding(row: rows.Scan, holding: Holding) -> bool:
-    changed = row.held_at is None or _bitmap(row.held) != holding.held
+    # The same files of a newer catalog are news, too: some may only now count as held.
+    compared_with = (holding.catalog_identity, holding.catalog_version)
+    changed = (
+        row.held_at is None
+        or compared_with != (row.catalog_identity, row.catalog_version)
+        or _bitmap(row.held) != holding.held
+    )
+    row.catalog_identity, row.catalog_version = compared_with
     held, differing = holding.held.copy(), holding.differing.copy()
     held.run_optimize()  # a full holding of 3,000,000 files is then some bytes instead of 375 kB
     differing.run_optimize()
@@ -247,11 +223,6 @@ def _put_holding(row: rows.Scan, holding: Holding) -> bool:
     row.held, row.held_count = held.serialize(), len(held)
     row.differing, row.differing_count = differing.serialize(), len(differing)
     return changed
-
-
-def _changed_since(tree: str, catalog_version: int) -> BitMap:
-    newer = rows.ContentChange.objects.filter(tree=tree, catalog_version__gt=catalog_version)
-    return BitMap.union(BitMap(), *(_bitmap(change.file_ids) for change in newer))
 
 
 def _rejudge(mirror: Mirror, status: rows.Status, at: datetime) -> bool:
@@ -325,6 +296,8 @@ def _holding(row: rows.Scan) -> Holding:
         row.method,
         _bitmap(row.held),
         _bitmap(row.differing),
+        row.catalog_identity,
+        row.catalog_version,
     )
 
 

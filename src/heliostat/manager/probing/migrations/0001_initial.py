@@ -13,21 +13,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="ContentChange",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("tree", models.CharField(db_index=True, max_length=63)),
-                ("catalog_version", models.BigIntegerField()),
-                ("at", models.DateTimeField()),
-                ("file_ids", models.BinaryField()),
-            ],
-        ),
-        migrations.CreateModel(
             name="EndpointCheck",
             fields=[
                 (
@@ -95,6 +80,7 @@ class Migration(migrations.Migration):
                 ("duration_s", models.FloatField(default=0)),
                 ("held_at", models.DateTimeField(null=True)),
                 ("method", models.CharField(blank=True, max_length=16)),
+                ("catalog_identity", models.CharField(blank=True, max_length=64)),
                 ("catalog_version", models.BigIntegerField(default=0)),
                 ("held_count", models.PositiveIntegerField(default=0)),
                 ("differing_count", models.PositiveIntegerField(default=0)),
