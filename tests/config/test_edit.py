@@ -21,7 +21,7 @@ root = "/srv/a"
 prefix = "/a/"
 
 [edge]  # the redirector
-workers = 4
+workers = 1
 """
 
 

@@ -44,6 +44,7 @@ def test_the_smallest_file_is_an_empty_one_and_paths_are_relative_to_it(path: Pa
         ("[egde]\nworkers = 2\n", 'F:1: unknown key "egde"; did you mean "edge"?'),
         ("[edge]\n\nworkers = true\n", 'F:3: "edge.workers": must be a whole number'),
         ("[edge]\nworkers = 0\n", 'F:2: "edge.workers": must be greater than or equal to 1'),
+        ("[edge]\nworkers = 2\n", 'F:2: "edge.workers": this version runs one worker'),
         ("[probe]\nscan_s = inf\n", 'F:2: "probe.scan_s": must be a finite number'),
         ('[edge]\nlisten = "x:1"\n', 'F:2: "edge.listen": must be a list, such as ["…"]'),
         ('[edge]\nlisten = ["x"]\n', 'F:2: "edge.listen": "x" is not HOST:PORT'),
@@ -92,14 +93,15 @@ def test_files_that_are_no_text_are_named(path: Path) -> None:
 def test_the_environment_overrides_settings(path: Path) -> None:
     path.write_text("[edge]\nworkers = 1\n")
     environ = {
-        "HELIOSTAT_EDGE__WORKERS": "3",
+        "HELIOSTAT_EDGE__WORKERS": "1",
+        "HELIOSTAT_PROBE__SCAN_S": "600",
         "HELIOSTAT_EDGE__LISTEN": '["0.0.0.0:80"]',
         "HELIOSTAT_PROBE__USER_AGENT": "me",
         "HELIOSTAT_DATA_DIR": "/var/lib/heliostat",
         "PATH": "/bin",
     }
     loaded = load_config(path, environ)
-    assert loaded.config.edge.workers == 3
+    assert (loaded.config.edge.workers, loaded.config.probe.scan_s) == (1, 600)
     assert loaded.config.edge.listen == ["0.0.0.0:80"]
     assert loaded.config.probe.user_agent == "me"
     assert loaded.data_dir == Path("/var/lib/heliostat")

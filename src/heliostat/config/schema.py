@@ -64,6 +64,12 @@ def _path(value: Path) -> Path:
     return value
 
 
+def _one_worker(value: int) -> int:
+    if value > 1:
+        raise ValueError("this version runs one worker; write 1, or leave the line out")
+    return value
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Network = Annotated[str, AfterValidator(_network)]
@@ -123,10 +129,15 @@ class EdgeSection(Section):
     listen: list[HostPort] = Field(
         default=["127.0.0.1:8080"], min_length=1, max_length=16, description="addresses served"
     )
-    admin_listen: HostPort = Field(default="127.0.0.1:9180", description="metrics and drain")
-    workers: int = Field(default=1, ge=1, le=256, description="worker processes")
+    admin_listen: HostPort = Field(
+        default="127.0.0.1:9180", description="metrics and drain; not used yet"
+    )
+    workers: Annotated[int, Field(ge=1), AfterValidator(_one_worker)] = Field(
+        default=1, description="worker processes; this version runs one"
+    )
     public_url: BaseUrl = Field(
-        default="http://127.0.0.1:8080/", description="what absolute URLs are built from"
+        default="http://127.0.0.1:8080/",
+        description="what absolute URLs are built from; not used yet",
     )
     trusted_proxies: list[Network] = Field(
         default=[], description="networks whose X-Forwarded-For is believed"
