@@ -51,7 +51,7 @@ def test_everything_that_stood_there_stays(path: Path, newline: str) -> None:
     assert config.trees[1].prefix == "/b/"
     kept = [line for line in after.splitlines() if line in before.splitlines()]
     assert [line for line in kept if line] == [line for line in before.splitlines() if line]
-    assert tomllib.loads(after)["edge"] == {"workers": 4}
+    assert tomllib.loads(after)["edge"] == {"workers": 1}
     assert path.stat().st_mode & 0o777 == 0o640
 
 
