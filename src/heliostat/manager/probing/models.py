@@ -68,3 +68,15 @@ class Scan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.mirror}, {self.tree}"
+
+
+class ChangeCount(models.Model):
+    """One row: how often probes changed something that routing goes by.
+
+    Whoever publishes reads it to see what another process found.
+    """
+
+    changes = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.changes} changes"

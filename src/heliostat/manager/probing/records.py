@@ -80,15 +80,17 @@ def scans(mirror: str | None = None) -> list[ScanRecord]:
     ]
 
 
-def samples() -> dict[tuple[str, str], tuple[Sample, ...]]:
-    """(mirror, tree) → a few files that the last scan found there."""
+def samples(mirror: str | None = None) -> dict[tuple[str, str], tuple[Sample, ...]]:
+    """(mirror, tree) → a few files that the last scan found there; of one mirror or of all."""
     query = rows.Scan.objects.filter(held_at__isnull=False)
+    if mirror is not None:
+        query = query.filter(mirror__name=mirror)
     return {
-        (mirror, tree): tuple(
+        (name, tree): tuple(
             Sample(unquote_to_bytes(path), size_bytes, identity, version)
             for path, size_bytes in stored
         )
-        for mirror, tree, stored, identity, version in query.values_list(
+        for name, tree, stored, identity, version in query.values_list(
             "mirror__name", "tree", "samples", "catalog_identity", "catalog_version"
         )
     }

@@ -1,7 +1,8 @@
 """Runs probes over the registered mirrors and stores what they find, one mirror at a time.
 
 Import only after `setup_django`. Each result is stored as soon as it is there, so a run that is
-interrupted loses nothing of what it had found.
+interrupted loses nothing of what it had found. What changes something that routing goes by is
+counted, so that a manager in another process publishes it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db import transaction
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.probing import records
+from heliostat.manager.probing.changes import count_change
 from heliostat.manager.registry.mirrors import get_mirror, list_mirrors
 from heliostat.manager.setup import in_database
 from heliostat.model.catalog import CatalogTable
@@ -21,6 +26,8 @@ from heliostat.model.mirror import Mirror
 from heliostat.probe.liveness import LivenessTarget, check_liveness, newest_samples, still_right
 from heliostat.probe.results import LivenessResult, Sample, ScanResult
 from heliostat.probe.scan import ScanTarget, scan_mirrors
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ async def run_liveness(
     catalogs: Mapping[str, CatalogTable] | None = None,
     names: Collection[str] | None = None,
     *,
+    newest: Mapping[str, tuple[Sample, ...]] | None = None,
     on_result: Callable[[LivenessResult], None] | None = None,
     on_change: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.time,
@@ -45,20 +53,23 @@ async def run_liveness(
     """Looks at every http(s) endpoint of the mirrors (of `names`, or of all) and stores it.
 
     `catalogs` (tree → catalog) lets it ask for files that a mirror should hold; without one it
-    asks for those its last scan saw. Disabled mirrors are looked at, too: who enables one again
-    wants to know at once whether it works.
+    asks for those its last scan saw. `newest` are `newest_samples` of each catalog, for callers
+    that look often: finding them takes as long as sorting the catalog. Disabled mirrors are looked
+    at, too: who enables one again wants to know at once whether it works.
     `on_change` is called at once for each result that changed something routing goes by.
     Raises: UnknownMirrorError: a name that isn't registered.
     """
-    mirrors = await in_database(_chosen, names)
-    known = await in_database(records.samples)
-    targets = [_liveness_target(mirror, known, catalogs or {}) for mirror in mirrors]
+    catalogs = catalogs or {}
+    if newest is None:
+        newest = {tree: newest_samples(catalog) for tree, catalog in catalogs.items()}
+    mirrors, known = await in_database(_with_samples, names)
+    targets = [_liveness_target(mirror, known, catalogs, newest) for mirror in mirrors]
     failed, changed = 0, False
 
     async def store(result: LivenessResult) -> None:
         nonlocal failed, changed
         failed += not result.alive
-        if await in_database(records.record_liveness, result):
+        if await in_database(_counted, records.record_liveness, result):
             changed = True
             if on_change:
                 on_change()
@@ -93,7 +104,7 @@ async def run_scans(
     async def store(result: ScanResult) -> None:
         nonlocal failed, changed
         failed += result.holding is None
-        if await in_database(records.record_scan, result):
+        if await in_database(_counted, records.record_scan, result):
             changed = True
             if on_change:
                 on_change()
@@ -125,19 +136,35 @@ def _chosen(names: Collection[str] | None) -> list[Mirror]:
     return [get_mirror(name) for name in dict.fromkeys(names)]
 
 
+def _with_samples(
+    names: Collection[str] | None,
+) -> tuple[list[Mirror], Mapping[tuple[str, str], tuple[Sample, ...]]]:
+    mirrors = _chosen(names)
+    return mirrors, records.samples(mirrors[0].name if len(mirrors) == 1 else None)
+
+
+def _counted(record: Callable[[ResultT], bool], result: ResultT) -> bool:
+    """Records a result, and counts it when it changed something."""
+    with transaction.atomic():
+        changed = record(result)
+        if changed:
+            count_change()
+    return changed
+
+
 def _liveness_target(
     mirror: Mirror,
     known: Mapping[tuple[str, str], tuple[Sample, ...]],
     catalogs: Mapping[str, CatalogTable],
+    newest: Mapping[str, tuple[Sample, ...]],
 ) -> LivenessTarget:
     held: dict[str, tuple[Sample, ...]] = {}
-    newest: dict[str, tuple[Sample, ...]] = {}
-    for tree in dict.fromkeys(endpoint.tree for endpoint in mirror.endpoints):
+    trees = list(dict.fromkeys(endpoint.tree for endpoint in mirror.endpoints))
+    for tree in trees:
         seen = known.get((mirror.name, tree), ())
         catalog = catalogs.get(tree)
         held[tree] = seen if catalog is None else still_right(seen, catalog)
-        newest[tree] = () if catalog is None else newest_samples(catalog)
-    return LivenessTarget(mirror, held, newest)
+    return LivenessTarget(mirror, held, {tree: newest.get(tree, ()) for tree in trees})
 
 
 __all__ = ["RunSummary", "UnknownMirrorError", "run_liveness", "run_scans", "scan_targets"]
