@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from heliostat.catalog.reader import load_table
+from heliostat.catalog.reader import Catalog, load_table
 from heliostat.catalog.report import ScanProgress, ScanReport
 from heliostat.catalog.scan import scan
+from heliostat.catalog.store import catalog_path
 from heliostat.config.load import LoadedConfig
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.tree import Tree
+from heliostat.probe.liveness import newest_samples
+from heliostat.probe.results import Sample
 
 
 def scan_tree(
@@ -36,3 +39,46 @@ def load_catalogs(loaded: LoadedConfig) -> Mapping[str, CatalogTable]:
     """The catalogs of all trees that were scanned, by tree."""
     tables = {tree.name: load_table(loaded.data_dir, tree.name) for tree in loaded.config.trees}
     return {name: table for name, table in tables.items() if table is not None}
+
+
+class KeptCatalogs:
+    """The catalogs of all trees, kept in memory: reading 3,000,000 files takes seconds.
+
+    `tables` and `newest` are replaced, never changed, so that any thread may read them; `refresh`
+    is for one thread at a time.
+    """
+
+    def __init__(self, loaded: LoadedConfig) -> None:
+        self._data_dir = loaded.data_dir
+        self._versions: dict[str, tuple[int, int] | None] = {}
+        self.tables: Mapping[str, CatalogTable] = {}
+        self.newest: Mapping[str, tuple[Sample, ...]] = {}
+        """By tree: files that liveness may ask a mirror for of which nothing is known."""
+
+    def refresh(self, tree: str) -> bool:
+        """Reads a tree's catalog if it has another version than the one kept.
+
+        Returns: whether it had. Raises: CatalogError: it can't be read; the one kept stays.
+        """
+        version = self._version(tree)
+        if version == self._versions.get(tree):
+            return False
+        table = load_table(self._data_dir, tree)
+        tables = {name: kept for name, kept in self.tables.items() if name != tree}
+        newest = {name: kept for name, kept in self.newest.items() if name != tree}
+        if table is not None:
+            tables[tree] = table
+            newest[tree] = newest_samples(table)
+        self.tables, self.newest = tables, newest
+        self._versions[tree] = version
+        return True
+
+    def _version(self, tree: str) -> tuple[int, int] | None:
+        """The catalog's file and version, cheaply; None as long as no scan was finished."""
+        path = catalog_path(self._data_dir, tree)
+        try:
+            inode = path.stat().st_ino
+        except FileNotFoundError:
+            return None
+        with Catalog.open(path) as catalog:
+            return (inode, catalog.version) if catalog.version else None
