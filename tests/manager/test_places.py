@@ -10,7 +10,13 @@ import pytest
 from heliostat.geo.sources import builtin_places
 from heliostat.geo.table import PlaceTable
 from heliostat.manager import places as module
-from heliostat.manager.places import PlaceFiller
+from heliostat.manager.places import (
+    FOUND_AGAIN_S,
+    NOT_FOUND_AGAIN_S,
+    HostAddresses,
+    PlaceFiller,
+    Resolver,
+)
 from heliostat.model.mirror import Endpoint, Mirror, Scheme
 from heliostat.model.place import Place
 
@@ -31,8 +37,14 @@ def mirror(host: str, place: Place = Place()) -> Mirror:  # noqa: B008  a frozen
     return Mirror(host, place=place, endpoints=(endpoint,))
 
 
+def filled_by(table: PlaceTable, resolver: Resolver, mirrors: list[Mirror]) -> list[Mirror]:
+    addresses = HostAddresses(resolver)
+    addresses.look_up(mirrors)
+    return PlaceFiller(table, addresses).fill(mirrors)
+
+
 def test_a_mirror_without_a_place_gets_that_of_its_address(table: PlaceTable) -> None:
-    (filled,) = PlaceFiller(table, ADDRESSES.get).fill([mirror("ftp.example.edu")])
+    (filled,) = filled_by(table, ADDRESSES.get, [mirror("ftp.example.edu")])
     assert (filled.place.country, filled.place.continent) == ("US", "NA")
     assert filled.place.latitude == pytest.approx(42.4, abs=1)
     assert filled.asns == (3,)
@@ -40,32 +52,62 @@ def test_a_mirror_without_a_place_gets_that_of_its_address(table: PlaceTable) ->
 
 def test_what_is_declared_stays(table: PlaceTable) -> None:
     declared = replace(mirror("ftp.example.edu", Place("DE", "", "", 0, 49.6, 11.0)), asns=(680,))
-    (filled,) = PlaceFiller(table, ADDRESSES.get).fill([declared])
+    (filled,) = filled_by(table, ADDRESSES.get, [declared])
     assert filled == replace(declared, place=replace(declared.place, continent="EU"))
 
 
 def test_a_position_in_another_country_than_declared_is_not_believed(table: PlaceTable) -> None:
-    (filled,) = PlaceFiller(table, ADDRESSES.get).fill([mirror("ftp.example.edu", Place("DE"))])
+    (filled,) = filled_by(table, ADDRESSES.get, [mirror("ftp.example.edu", Place("DE"))])
     assert (filled.place.country, filled.place.latitude) == ("DE", None)
 
 
 @pytest.mark.parametrize("host", ["campus.example", "loop.example", "unknown.example"])
 def test_private_and_unknown_hosts_tell_nothing(table: PlaceTable, host: str) -> None:
-    (filled,) = PlaceFiller(table, ADDRESSES.get).fill([mirror(host)])
+    (filled,) = filled_by(table, ADDRESSES.get, [mirror(host)])
     assert filled == mirror(host)
 
 
-def test_a_host_is_asked_for_once(table: PlaceTable) -> None:
+def test_a_host_that_was_found_is_asked_for_again_after_an_hour() -> None:
+    now_s = 1000.0
     asked: list[str] = []
 
-    def resolve(host: str) -> str | None:
+    def resolver(host: str) -> str | None:
         asked.append(host)
         return ADDRESSES.get(host)
 
-    filler = PlaceFiller(table, resolve)
-    for _ in range(3):
-        filler.fill([mirror("ftp.example.edu"), mirror("ftp.example.edu")])
+    addresses = HostAddresses(resolver, lambda: now_s)
+    both = [mirror("ftp.example.edu"), mirror("ftp.example.edu")]
+    assert addresses.look_up(both)
+    now_s += FOUND_AGAIN_S - 1
+    assert not addresses.look_up(both)
     assert asked == ["ftp.example.edu"]
+    now_s += 1
+    assert not addresses.look_up(both), "it is where it was"
+    assert asked == ["ftp.example.edu"] * 2
+
+
+def test_a_host_that_was_not_found_is_asked_for_again_after_a_minute() -> None:
+    now_s = 1000.0
+    known: dict[str, str] = {}
+
+    addresses = HostAddresses(lambda host: known.get(host), lambda: now_s)
+    assert not addresses.look_up([mirror("late.example")])
+    known["late.example"] = "18.9.22.69"
+    now_s += NOT_FOUND_AGAIN_S - 1
+    assert not addresses.look_up([mirror("late.example")])
+    now_s += 1
+    assert addresses.look_up([mirror("late.example")])
+    assert addresses.get("late.example") == "18.9.22.69"
+
+
+def test_the_last_good_address_stays_when_a_later_lookup_fails() -> None:
+    now_s, known = 1000.0, {"ftp.example.edu": "18.9.22.69"}
+    addresses = HostAddresses(lambda host: known.get(host), lambda: now_s)
+    addresses.look_up([mirror("ftp.example.edu")])
+    known.clear()
+    now_s += FOUND_AGAIN_S
+    assert not addresses.look_up([mirror("ftp.example.edu")])
+    assert addresses.get("ftp.example.edu") == "18.9.22.69"
 
 
 def test_a_resolver_that_hangs_holds_nothing_up(
@@ -80,9 +122,7 @@ def test_a_resolver_that_hangs_holds_nothing_up(
         return ADDRESSES.get(host)
 
     try:
-        filled = PlaceFiller(table, resolve).fill(
-            [mirror("slow.example"), mirror("ftp.example.edu")]
-        )
+        filled = filled_by(table, resolve, [mirror("slow.example"), mirror("ftp.example.edu")])
     finally:
         ends.set()
     assert [one.place.country for one in filled] == ["", "US"]

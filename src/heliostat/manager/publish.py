@@ -1,17 +1,25 @@
 """Publishes: joins trees, mirrors, what probes saw and the places of the world into one state.
 
 Import only after `setup_django`. `Publisher` remembers the compiled places between publications,
-because they change only when a geo source or a mirror's network does.
+because they change only when a geo source or a mirror's network does. Only `Publisher.read` meets
+the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import resources
+from pathlib import Path
 from typing import Final
 
+import structlog
+
 from heliostat.config.load import LoadedConfig
+from heliostat.geo.builtin import DATA_NAME, DATA_PACKAGE
+from heliostat.geo.errors import GeoError
 from heliostat.geo.notices import notices
 from heliostat.geo.sources import load_places
 from heliostat.geo.table import PlaceTable
@@ -19,14 +27,18 @@ from heliostat.geo.zones import ZoneTable, build_zones
 from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.errors import DataFolderError
 from heliostat.manager.locks import only_one
-from heliostat.manager.places import PlaceFiller
+from heliostat.manager.places import HostAddresses, PlaceFiller
+from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.records import holdings, statuses
 from heliostat.manager.registry.mirrors import list_mirrors
-from heliostat.manager.trees import load_catalogs
-from heliostat.model.mirror import Mirror
+from heliostat.manager.trees import KeptCatalogs, load_catalogs
+from heliostat.model.holding import Holding
+from heliostat.model.mirror import Mirror, MirrorStatus
 from heliostat.state.compile import Knowledge, compile_state
 from heliostat.state.manifest import Manifest
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
+
+log = structlog.get_logger()
 
 LOCK_NAME: Final = "publish.lock"
 BUSY_S: Final = 60.0
@@ -41,13 +53,39 @@ class Published:
     changed: bool
 
 
-class Publisher:
-    """Publishes states of one configuration."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the database said at one moment. `stamp` was read first: it differs after a change."""
 
-    def __init__(self, loaded: LoadedConfig) -> None:
+    stamp: Stamp
+    mirrors: Sequence[Mirror]
+    statuses: Mapping[str, MirrorStatus]
+    holdings: Mapping[str, Sequence[Holding]]
+
+
+PlacesStamp = tuple[tuple[str, int, int, int], ...]
+
+
+class Publisher:
+    """Publishes states of one configuration.
+
+    With `catalogs`, those are published; without, they are read from the disk. With `addresses`,
+    somebody else looks mirrors' hosts up; without, each publication does (up to 10 s).
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        *,
+        catalogs: KeptCatalogs | None = None,
+        addresses: HostAddresses | None = None,
+    ) -> None:
         self._loaded = loaded
+        self._catalogs = catalogs
+        self._looks_up = addresses is None
+        self._addresses = addresses or HostAddresses()
         self._places: PlaceTable | None = None
-        self._filler: PlaceFiller | None = None
+        self._places_stamp: PlacesStamp | None = None
         self._zones: ZoneTable | None = None
         self._zones_key: tuple[frozenset[int], tuple[str, ...]] | None = None
         self.store = StateStore(loaded.data_dir / PUBLISHED_FOLDER)
@@ -64,38 +102,81 @@ class Publisher:
             DataFolderError: the disk (full, read-only); the current state stays.
             GeoError: a source of places.
         """
-        with only_one(self._loaded.data_dir / LOCK_NAME, "a publication", BUSY_S):
-            with clear_database_errors():
-                known = self.gather()
-            try:
-                manifest, changed = compile_state(known, self.store, now, forced=force)
-            except OSError as error:
-                raise DataFolderError(self.store.folder, error) from error
-        return Published(manifest, changed)
+        with self._alone():
+            return self._publish(self.read(), now, force)
 
-    def gather(self) -> Knowledge:
-        """All that the next state is made of."""
-        trees = [section.to_tree() for section in self._loaded.config.trees]
-        if self._places is None:
-            self._places = load_places(self._loaded)
-            self._filler = PlaceFiller(self._places)
-        assert self._filler is not None
-        mirrors = self._filler.fill(list_mirrors())
-        zones, networks = self._zones_for(self._places, mirrors)
-        return Knowledge(
-            trees=trees,
-            catalogs=load_catalogs(self._loaded),
-            mirrors=mirrors,
-            statuses=statuses(),
-            holdings={tree.name: holdings(tree.name) for tree in trees},
-            zones=zones,
-            networks=networks,
-            notices=notices(self._places),
+    def publish_recorded(self, recorded: Recorded, now: datetime) -> Published:
+        """As `publish`, of what was read before: for callers with a thread for the database.
+
+        Another process may have published newer things since; `change_stamp` then differs from
+        `recorded.stamp`, and the caller publishes again.
+        """
+        with self._alone():
+            return self._publish(recorded, now, force=False)
+
+    def read(self) -> Recorded:
+        """What the database says now."""
+        with clear_database_errors():
+            return Recorded(
+                change_stamp(),
+                list_mirrors(),
+                statuses(),
+                {section.name: holdings(section.name) for section in self._loaded.config.trees},
+            )
+
+    def places_stamp(self) -> PlacesStamp:
+        """Differs when a source of places was replaced; cheap."""
+        return tuple(
+            map(_file_stamp, [*(section.path for section in self._loaded.config.geo), _builtin()])
         )
 
-    def forget_places(self) -> None:
-        """Reads the sources of places anew at the next publication."""
-        self._places = self._filler = self._zones = self._zones_key = None
+    def _alone(self) -> AbstractContextManager[None]:
+        return only_one(self._loaded.data_dir / LOCK_NAME, "a publication", BUSY_S)
+
+    def _publish(self, recorded: Recorded, now: datetime, force: bool) -> Published:
+        known = self._gather(recorded)
+        try:
+            manifest, changed = compile_state(known, self.store, now, forced=force)
+        except OSError as error:
+            raise DataFolderError(self.store.folder, error) from error
+        return Published(manifest, changed)
+
+    def _gather(self, recorded: Recorded) -> Knowledge:
+        """All that the next state is made of."""
+        places = self._current_places()
+        if self._looks_up:
+            self._addresses.look_up(recorded.mirrors)
+        mirrors = PlaceFiller(places, self._addresses).fill(recorded.mirrors)
+        zones, networks = self._zones_for(places, mirrors)
+        return Knowledge(
+            trees=[section.to_tree() for section in self._loaded.config.trees],
+            catalogs=self._catalogs.tables if self._catalogs else load_catalogs(self._loaded),
+            mirrors=mirrors,
+            statuses=recorded.statuses,
+            holdings=recorded.holdings,
+            zones=zones,
+            networks=networks,
+            notices=notices(places),
+        )
+
+    def _current_places(self) -> PlaceTable:
+        """The table of the sources as they are on the disk.
+
+        One that can't be read ends the first publication; later ones go on with the places of
+        before, as a mirror that died must leave the state all the same.
+        """
+        stamp = self.places_stamp()
+        if self._places is None or stamp != self._places_stamp:
+            try:
+                self._places = load_places(self._loaded)
+            except GeoError as error:
+                if self._places is None:
+                    raise
+                log.error("the places of before stay", reason=str(error))
+            else:
+                self._zones = self._zones_key = None
+            self._places_stamp = stamp
+        return self._places
 
     def _zones_for(
         self, places: PlaceTable, mirrors: Sequence[Mirror]
@@ -107,3 +188,15 @@ class Publisher:
             self._zones = build_zones(places, asns=asns, networks=networks)
             self._zones_key = key
         return self._zones, networks
+
+
+def _builtin() -> Path:
+    return Path(str(resources.files(DATA_PACKAGE).joinpath(DATA_NAME)))
+
+
+def _file_stamp(path: Path) -> tuple[str, int, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0, 0
+    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
