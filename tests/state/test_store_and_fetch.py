@@ -32,12 +32,15 @@ from heliostat.state.store import StateStore
 from tests.support.worlds import GERMANY, known_world, make_catalog, make_mirror
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+MIRRORS = 20
 
 
 def publish(folder: Path, *, files: int = 3, mirrors: int = 2, forced: bool = False) -> Manifest:
     catalog = make_catalog({b"f%d" % number: b"%d" % number for number in range(files)})
-    made: list[Mirror] = [make_mirror(f"m{number}.example", GERMANY) for number in range(mirrors)]
-    manifest, _ = compile_state(known_world(catalog, made), StateStore(folder), NOW, forced=forced)
+    made: list[Mirror] = [make_mirror(f"m{number}.example", GERMANY) for number in range(MIRRORS)]
+    out = {m.name: MirrorStatus(m.name, MirrorState.OUT, "timed out", 0) for m in made[mirrors:]}
+    known = known_world(catalog, made, statuses=out)
+    manifest, _ = compile_state(known, StateStore(folder), NOW, forced=forced)
     return manifest
 
 
@@ -155,6 +158,22 @@ def test_a_manager_that_reaches_no_mirror_publishes_nothing_worse(tmp_path: Path
     assert files < {path.name for path in store.files.iterdir()}
 
 
+def test_what_people_disable_or_remove_is_no_loss(tmp_path: Path) -> None:
+    mirrors = [make_mirror(f"m{number}.example", GERMANY) for number in range(25)]
+    catalog = make_catalog({b"f": b"1"})
+    store, held = StateStore(tmp_path / "state"), StateStore(tmp_path / "held")
+    compile_state(known_world(catalog, mirrors), store, NOW)
+    state = fetch_state(store.folder, held, None)
+    assert state is not None
+    disabled = [replace(mirror, enabled=False) for mirror in mirrors[:15]]
+    manifest, _ = compile_state(known_world(catalog, [*disabled, *mirrors[15:]]), store, NOW)
+    assert manifest.counts["mirrors"] == 10
+    assert fetch_state(store.folder, held, state.manifest) is not None
+    none_left = [replace(mirror, enabled=False) for mirror in mirrors]
+    compile_state(known_world(catalog, none_left), store, NOW)
+    assert fetch_state(store.folder, held, manifest) is not None
+
+
 @pytest.mark.parametrize(
     ("role", "change"),
     [
@@ -187,7 +206,8 @@ def test_a_whole_state_that_does_not_fit_together_is_refused(
     [
         ((40, 20), (40, 13), True),
         ((40, 20), (40, 14), False),
-        ((40, 20), (20, 20), True),
+        ((40, 20), (27, 20), True),
+        ((40, 20), (28, 20), False),
         ((10, 3), (5, 1), False),
         ((3, 3), (3, 0), True),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -30,8 +30,9 @@ from heliostat.state.documents import (
     ShardsDocument,
     TreeDocument,
     TreesDocument,
+    parse,
 )
-from heliostat.state.errors import StateError
+from heliostat.state.errors import StateError, StateRefusedError
 from heliostat.state.filesets import make_filesets
 from heliostat.state.manifest import ZONES_ROLE, Manifest, StateFile
 from heliostat.state.opened import open_state
@@ -85,7 +86,8 @@ def compile_state(
     version = max(store.version() + 1, int(published_at.timestamp()))
     current = _current(store)
     if current is not None:  # before anything is written
-        check_plausible(current, Manifest(version, published_at, {}, counts, forced))
+        offered = Manifest(version, published_at, {}, counts, forced)
+        forced = _judge(store, current, offered, mirrors)
     files = [_put(store, "mirrors", mirrors_document)]
     trees, shards, written = _trees(known, mirrors, store)
     files += [_put(store, "trees", trees), _put(store, "shards", shards), *written]
@@ -100,6 +102,34 @@ def compile_state(
     open_state(store, manifest, verify=False)  # what an edge couldn't open is never published
     store.commit(manifest)
     return manifest, True
+
+
+def _judge(
+    store: StateStore, current: Manifest, offered: Manifest, mirrors: Sequence[Mirror]
+) -> bool:
+    """Whether `offered` has to be marked as forced; refuses it when probes alone lost too much.
+
+    Mirrors that people disabled or took out of the registry are no loss: that is meant, and edges
+    have to be told so.
+    """
+    wanted = {mirror.name for mirror in mirrors if mirror.enabled}
+    try:
+        file = current.files["mirrors"]
+        raw = store.path_of(file).read_bytes()
+        before = parse(MirrorsDocument, raw, file.disk_name).mirrors
+        served = sum(_serves(mirror) and mirror.name in wanted for mirror in before)
+    except (
+        KeyError,
+        OSError,
+        StateError,
+    ):  # of a state that is damaged its counts are all there is
+        served = current.counts.get("mirrors", 0)
+    check_plausible(replace(current, counts={**current.counts, "mirrors": served}), offered)
+    try:
+        check_plausible(current, offered)
+    except StateRefusedError:
+        return True
+    return offered.forced
 
 
 def _current(store: StateStore) -> Manifest | None:
@@ -118,10 +148,11 @@ def _is_same(
 
 def _serving(document: MirrorsDocument) -> int:
     """How many mirrors could serve somebody something."""
-    return sum(
-        not mirror.why_out and any(endpoint.alive for endpoint in mirror.endpoints)
-        for mirror in document.mirrors
-    )
+    return sum(map(_serves, document.mirrors))
+
+
+def _serves(mirror: MirrorDocument) -> bool:
+    return not mirror.why_out and any(endpoint.alive for endpoint in mirror.endpoints)
 
 
 def _put(store: StateStore, role: str, document: Document) -> StateFile:
