@@ -1,9 +1,13 @@
 """The manager's jobs on one machine: look at the trees, look at the mirrors, publish.
 
-Each job runs on its own schedule and never beside itself; whatever changes something that routing
-goes by asks for a publication, and publications are gathered for a moment so that a hundred changes
-make one state. A job that fails is logged, and tried again at its next time: one bad disk or mirror
-never ends the loop.
+Each tree and each mirror has its own schedule (`heliostat.manager.rounds`), so that a tree that
+takes hours to hash, or a mirror that says nothing, holds up only itself. What another process
+changes (a mirror applied or paused, a tree scanned, a mirror probed) is seen within a second.
+Whatever changes something that routing goes by asks for a publication, and publications are
+gathered for a moment so that a hundred changes make one state.
+
+The database is met in one thread (`in_database`), briefly; everything that takes long (hashing,
+reading catalogs, DNS, compiling) is done in others, so that what probes see is recorded at once.
 
 Import only after `setup_django`.
 """
@@ -12,127 +16,219 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 
 from heliostat.config.load import LoadedConfig
+from heliostat.manager.boundary import Boundary
+from heliostat.manager.errors import UnknownMirrorError
+from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
+from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.runs import run_liveness, run_scans
-from heliostat.manager.publish import Publisher
+from heliostat.manager.publish import PlacesStamp, Publisher
+from heliostat.manager.registry.mirrors import list_mirrors
+from heliostat.manager.rounds import Rounds
 from heliostat.manager.setup import in_database
-from heliostat.manager.trees import load_catalogs, scan_tree
-from heliostat.model.errors import HeliostatError
+from heliostat.manager.trees import KeptCatalogs, scan_tree
+from heliostat.model.errors import RefusedError
+from heliostat.model.mirror import Mirror
 from heliostat.state.errors import StateError
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 GATHER_S: Final = 0.25
 """A publication waits this long for more changes."""
 
-JITTER_SHARE: Final = 0.1
-"""Schedules are stretched by up to this, so that many managers don't probe in step."""
+WATCH_S: Final = 1.0
+"""Time between looks for changes by other processes."""
+
+RETRY_S: Final = 30.0
+"""A publication that the disk or the database prevented is tried again after this."""
+
+TREES_AT_ONCE: Final = 4
+"""Each hashes with every core; several, so that a large one doesn't keep the others waiting."""
+
+OTHER_THREADS: Final = 4
+"""Publishing, watching, looking hosts up, and one to spare."""
 
 
 class Jobs:
     """All jobs of one configuration; `run` until cancelled."""
 
     def __init__(self, loaded: LoadedConfig) -> None:
+        probe, trees_s = loaded.config.probe, loaded.config.manager.tree_scan_s
         self._loaded = loaded
-        self._publisher = Publisher(loaded)
+        self._sections = {section.name: section for section in loaded.config.trees}
+        self._catalogs = KeptCatalogs(loaded)
+        self._addresses = HostAddresses()
+        self._publisher = Publisher(loaded, catalogs=self._catalogs, addresses=self._addresses)
+        self._boundary = Boundary()
+        self._threads = ThreadPoolExecutor(TREES_AT_ONCE + OTHER_THREADS, thread_name_prefix="job")
+        self._trees = Rounds(
+            self._part("tree", self._look_at_tree), period_s=trees_s, at_once=TREES_AT_ONCE
+        )
+        self._liveness = Rounds(
+            self._part("liveness", self._look_at_mirror),
+            period_s=probe.liveness_s,
+            at_once=probe.mirrors_at_once,
+        )
+        self._scans = Rounds(
+            self._part("scan", self._scan_mirror),
+            period_s=probe.scan_s,
+            at_once=probe.mirrors_at_once,
+        )
+        self._mirrors: Sequence[Mirror] = ()
+        self._registry_stamp: Stamp | None = None
+        self._published_stamp: tuple[Stamp, PlacesStamp] | None = None
+        self._watch_wanted = asyncio.Event()
         self._publish_wanted = asyncio.Event()
-        self._scan_wanted = asyncio.Event()
+        self._hosts_wanted = asyncio.Event()
+        self._hosts_asked = asyncio.Event()
         self._stop = threading.Event()
 
     async def run(self) -> None:
-        """Runs every job on its schedule, each at once for the first time (trees before all).
+        """Runs every job on its schedule, each at once for the first time.
 
         Cancelled, it also ends a scan of a tree that is on its way, which can take hours.
         """
         try:
-            await self._run()
+            await self._look_for_changes()
+            self._trees.assign(self._sections)
+            self._hosts_wanted.set()
+            async with asyncio.TaskGroup() as group:
+                for part in (
+                    self._trees.run,
+                    self._liveness.run,
+                    self._scans.run,
+                    self._watch,
+                    self._look_up_hosts,
+                    self._publish_when_wanted,
+                ):
+                    group.create_task(part())
         finally:
             self._stop.set()
+            end = partial(self._threads.shutdown, cancel_futures=True)
+            await asyncio.get_running_loop().run_in_executor(None, end)
 
-    async def _run(self) -> None:
-        probe, trees_s = self._loaded.config.probe, self._loaded.config.manager.tree_scan_s
-        await self._guarded("trees", self._look_at_trees)
-        self._scan_wanted.set()
-        self._publish_wanted.set()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._publish_when_wanted())
-            group.create_task(self._every(trees_s, "trees", self._look_at_trees))
-            group.create_task(
-                self._every(probe.scan_s, "scans", self._scan_mirrors, self._scan_wanted)
+    def _part(
+        self, job: str, look: Callable[[str], Awaitable[None]]
+    ) -> Callable[[str], Awaitable[None]]:
+        async def guarded(name: str) -> None:
+            await self._boundary.guarded(f"{job} {name}", partial(look, name))
+
+        return guarded
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """As asyncio.to_thread, but in threads that slow DNS of the probes can't use up."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _look_at_tree(self, name: str) -> None:
+        tree = self._sections[name].to_tree()
+        report = await self._in_thread(partial(scan_tree, self._loaded, tree, stop=self._stop))
+        for problem in report.problems:
+            log.warning("tree", tree=name, problem=str(problem))
+        if report.is_changed:
+            log.info(
+                "tree changed",
+                tree=name,
+                added=report.added,
+                changed=report.changed,
+                removed=report.removed,
             )
-            await self._guarded("liveness", self._look_at_mirrors)
-            group.create_task(self._every(probe.liveness_s, "liveness", self._look_at_mirrors))
+            self._watch_wanted.set()
 
-    async def _every(
-        self,
-        period_s: float,
-        name: str,
-        job: Callable[[], Awaitable[None]],
-        wanted: asyncio.Event | None = None,
-    ) -> None:
-        """Runs `job` each `period_s`, sooner when `wanted` is set."""
-        wanted = wanted or asyncio.Event()
+    async def _look_at_mirror(self, name: str) -> None:
+        with contextlib.suppress(UnknownMirrorError):  # removed a moment ago
+            await run_liveness(
+                self._loaded,
+                self._catalogs.tables,
+                [name],
+                newest=self._catalogs.newest,
+                on_change=self._publish_wanted.set,
+            )
+
+    async def _scan_mirror(self, name: str) -> None:
+        with contextlib.suppress(UnknownMirrorError):
+            await run_scans(
+                self._loaded, self._catalogs.tables, [name], on_change=self._publish_wanted.set
+            )
+
+    async def _watch(self) -> None:
         while True:
-            pause_s = period_s * (1 - JITTER_SHARE * random.random())  # noqa: S311  not a secret
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wanted.wait(), pause_s)
-            wanted.clear()
-            await self._guarded(name, job)
+            await _set_or_after(self._watch_wanted, WATCH_S)
+            await self._look_for_changes()
 
-    async def _guarded(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await job()
-        except HeliostatError as error:
-            log.error("job failed, it is tried again", job=name, reason=str(error))
-        except Exception:
-            # The process boundary of a job: the others must go on.
-            log.exception("job failed by a fault, it is tried again", job=name)
+    async def _look_for_changes(self) -> None:
+        for tree in self._sections:
+            look = partial(self._look_at_catalog, tree)
+            await self._boundary.guarded(f"catalog {tree}", look)
+        await self._boundary.guarded("registry", self._look_at_registry)
 
-    async def _look_at_trees(self) -> None:
-        for section in self._loaded.config.trees:
-            report = await in_database(scan_tree, self._loaded, section.to_tree(), stop=self._stop)
-            for problem in report.problems:
-                log.warning("tree", tree=section.name, problem=str(problem))
-            if report.is_changed:
-                log.info(
-                    "tree changed",
-                    tree=section.name,
-                    added=report.added,
-                    changed=report.changed,
-                    removed=report.removed,
-                )
-                self._publish_wanted.set()
-                self._scan_wanted.set()
+    async def _look_at_catalog(self, tree: str) -> None:
+        if await self._in_thread(partial(self._catalogs.refresh, tree)):
+            self._publish_wanted.set()
+            self._scans.want_all()
 
-    async def _look_at_mirrors(self) -> None:
-        catalogs = await asyncio.to_thread(load_catalogs, self._loaded)
-        await run_liveness(self._loaded, catalogs=catalogs, on_change=self._publish_wanted.set)
+    async def _look_at_registry(self) -> None:
+        stamp = await in_database(change_stamp)
+        if stamp != self._registry_stamp:
+            self._mirrors = await in_database(list_mirrors)
+            endpoints = {mirror.name: mirror.endpoints for mirror in self._mirrors}
+            self._liveness.assign(endpoints)
+            self._scans.assign(endpoints)
+            self._hosts_wanted.set()
+            self._registry_stamp = stamp
+        places = await self._in_thread(self._publisher.places_stamp)
+        if (stamp, places) != self._published_stamp:
+            self._publish_wanted.set()
 
-    async def _scan_mirrors(self) -> None:
-        catalogs = await asyncio.to_thread(load_catalogs, self._loaded)
-        await run_scans(self._loaded, catalogs, on_change=self._publish_wanted.set)
+    async def _look_up_hosts(self) -> None:
+        while True:
+            await _set_or_after(self._hosts_wanted, NOT_FOUND_AGAIN_S)
+            await self._boundary.guarded("addresses of mirrors", self._look_up)
+            self._hosts_asked.set()
+
+    async def _look_up(self) -> None:
+        if await self._in_thread(partial(self._addresses.look_up, self._mirrors)):
+            self._publish_wanted.set()
 
     async def _publish_when_wanted(self) -> None:
+        await self._hosts_asked.wait()  # at most RESOLVE_TIMEOUT_S: else a restart forgets places
+        retry_s: float | None = None
         while True:
-            await self._publish_wanted.wait()
+            await _set_or_after(self._publish_wanted, retry_s)
             await asyncio.sleep(GATHER_S)
             self._publish_wanted.clear()
-            await self._guarded("publish", self._publish)
+            retry_s = None if await self._boundary.guarded("publish", self._publish) else RETRY_S
 
     async def _publish(self) -> None:
+        places = await self._in_thread(self._publisher.places_stamp)
+        recorded = await in_database(self._publisher.read)
+        self._published_stamp = recorded.stamp, places
+        publish = partial(self._publisher.publish_recorded, recorded, datetime.now(UTC))
         try:
-            published = await in_database(self._publisher.publish, datetime.now(UTC))
-        except StateError as error:
-            log.warning("nothing published", reason=str(error))
+            published = await self._in_thread(publish)
+        except (StateError, RefusedError) as error:  # until something changes
+            if self._boundary.is_news("publication", str(error)):
+                tell = log.error if isinstance(error, RefusedError) else log.warning
+                tell("nothing published", reason=str(error))
             return
+        self._boundary.forget("publication")
         if published.changed:
             manifest = published.manifest
             log.info("published", version=manifest.version, **manifest.counts)
+
+
+async def _set_or_after(event: asyncio.Event, timeout_s: float | None) -> None:
+    """Waits until `event` is set, or for `timeout_s`; it is clear then."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout_s)
+    event.clear()
