@@ -172,7 +172,7 @@ def _write_all_along(path: Path, stop: threading.Event) -> None:
 
 
 def test_a_file_that_changes_while_it_is_read_stays_as_it_was_or_out(shop: Workshop) -> None:
-    old = b"x" * (4 * PIECE_BYTES)
+    old = b"x" * (64 * PIECE_BYTES)  # long enough to read that a busy machine lets the writers in
     known = shop.write("known", old)
     shop.scan()
     new = shop.write("new", old)

@@ -271,7 +271,7 @@ def test_a_damaged_state_is_never_opened_and_is_named(published: Workplace) -> N
     manifest = published.data / "state" / "manifest.json"
     raw = manifest.read_bytes()
     manifest.unlink()
-    manifest.write_bytes(raw.replace(b'"version": 1', b'"version": 7'))
+    manifest.write_bytes(raw.replace(b'"version": 1', b'"version": 7', 1))
     says = (f"{manifest}: was changed or cut short", "publish the state again")
     published.fails("state", "show", says=says)
     manifest.write_bytes(raw[:100])
@@ -372,10 +372,10 @@ def test_a_disk_that_fills_while_publishing_keeps_the_state_of_before(
         assert {name: after.get(name) for name in before} == before
         for name in after.keys() - before.keys():  # whole files, under the name of their content
             assert Path(name).name.startswith(f"{after[name]}.")
-        assert used.done("state", "verify").startswith("state 1 ")
+        old_version = used.done("state", "verify").split()[1]
         subprocess.run(["mount", "-o", "remount,size=256m", used.data], check=True)
         used.done("state", "publish", "--force")
-        assert used.done("state", "verify").startswith("state 2 ")
+        assert used.done("state", "verify").split()[1] != old_version
 
 
 def test_a_disk_that_fills_while_mirrors_are_applied_keeps_the_registry(used: Workplace) -> None:

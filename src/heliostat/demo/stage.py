@@ -55,7 +55,9 @@ class Stage:
         self.mirror_files = data_dir / "mirrors.d"
         self._exits = contextlib.ExitStack()
         self.servers: dict[str, list[ServerProcess]] = {}
-        self.edge_port = _edge_port()
+        self._reserved = _reserve_port()
+        self.edge_port = int(self._reserved.getsockname()[1])
+        self._exits.callback(self._reserved.close)
 
     @property
     def edge_url(self) -> str:
@@ -99,6 +101,7 @@ class Stage:
     def start_serve(self) -> ServeProcess:
         """Starts manager and edge."""
         process = ServeProcess(self.config, self.edge_port, self.data_dir / "serve")
+        self._reserved.close()
         self._exits.enter_context(process)
         return process
 
@@ -180,15 +183,14 @@ def _copy(source: Path, target: Path) -> None:
         raise DemoError(f"{source} can't be copied to {target}: {done.stderr.strip()}")
 
 
-def _edge_port() -> int:
-    """8080 when it is free, because people remember it; else any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", PREFERRED_PORT))
-        except OSError:
-            return free_port("127.0.0.1")
-    return PREFERRED_PORT
+def _reserve_port() -> socket.socket:
+    """A socket that keeps the edge's port: 8080 when it is free, because people remember it."""
+    holder = socket.socket()
+    try:
+        holder.bind(("127.0.0.1", PREFERRED_PORT))
+    except OSError:
+        holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 def _toml_string(text: str) -> str:
