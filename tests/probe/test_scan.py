@@ -299,6 +299,7 @@ BAD_URLS = (
 """What the registry refuses today, and may hold from before."""
 
 
+@pytest.mark.needs("rsync")
 @pytest.mark.parametrize("url", BAD_URLS)
 async def test_a_url_that_nobody_can_use_is_that_mirrors_fault_and_ends_no_run(
     url: str, rsyncd: RsyncServer, catalog: CatalogTable
