@@ -129,7 +129,7 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         return _fail(_os_message(error), EXIT_FAILED)
-    except Exception as error:
+    except Exception as error:  # the process boundary: a person gets a sentence
         if debug:
             raise
         kind = type(error).__name__

@@ -92,6 +92,7 @@ class ZoneTable:
         _check(arrays, len(places))
         self._arrays = dict(arrays)
         self.places = places
+        # Typing knows no Buffer before Python 3.12: hence the ignores in this class.
         views = {name: memoryview(array) for name, array in arrays.items()}  # type: ignore[arg-type]
         self._zones4 = views["v4"]
         self._mixed4_starts = views["v4-exception-starts"]
