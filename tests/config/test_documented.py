@@ -48,6 +48,8 @@ def settings_of(model: type[BaseModel]) -> dict[str, str]:
         default = field.default
         if default is PydanticUndefined:
             found[field.alias or name] = "required"
+        elif default is None:
+            found[field.alias or name] = "none"
         else:
             shown = str(default) if isinstance(default, Path) else default
             found[field.alias or name] = f"`{json.dumps(shown)}`"

@@ -95,8 +95,14 @@ def _absolute(config: Config, path: Path) -> Config:
         for tree in config.trees
     ]
     geo = [source.model_copy(update={"path": absolute(source.path)}) for source in config.geo]
+    paths = {
+        key: absolute(value)
+        for key in ("tls_certificate", "tls_key", "watch_ca", "access_log")
+        if (value := getattr(config.edge, key)) is not None
+    }
+    edge = config.edge.model_copy(update=paths)
     return config.model_copy(
-        update={"data_dir": absolute(config.data_dir), "trees": trees, "geo": geo}
+        update={"data_dir": absolute(config.data_dir), "edge": edge, "trees": trees, "geo": geo}
     )
 
 

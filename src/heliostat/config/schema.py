@@ -64,12 +64,6 @@ def _path(value: Path) -> Path:
     return value
 
 
-def _one_worker(value: int) -> int:
-    if value > 1:
-        raise ValueError("this version runs one worker; write 1, or leave the line out")
-    return value
-
-
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Network = Annotated[str, AfterValidator(_network)]
@@ -129,12 +123,15 @@ class EdgeSection(Section):
     listen: list[HostPort] = Field(
         default=["127.0.0.1:8080"], min_length=1, max_length=16, description="addresses served"
     )
+    http_listen: list[HostPort] = Field(
+        default=[],
+        max_length=16,
+        description="with a certificate: addresses that speak plain HTTP beside `listen`",
+    )
     admin_listen: HostPort = Field(
-        default="127.0.0.1:9180", description="metrics and drain; not used yet"
+        default="127.0.0.1:9180", description="address of /metrics and /drain; not for the public"
     )
-    workers: Annotated[int, Field(ge=1), AfterValidator(_one_worker)] = Field(
-        default=1, description="worker processes; this version runs one"
-    )
+    workers: int = Field(default=0, ge=0, le=64, description="worker processes; 0: one a core")
     public_url: BaseUrl = Field(
         default="http://127.0.0.1:8080/",
         description="what absolute URLs are built from; not used yet",
@@ -142,6 +139,56 @@ class EdgeSection(Section):
     trusted_proxies: list[Network] = Field(
         default=[], description="networks whose X-Forwarded-For is believed"
     )
+    tls_certificate: LocalPath | None = Field(
+        default=None, description="PEM file, whole chain; `listen` then speaks TLS"
+    )
+    tls_key: LocalPath | None = Field(default=None, description="PEM file of its private key")
+    drain_s: float = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="after SIGTERM: seconds of serving on while health says 503",
+    )
+    watch: bool = Field(
+        default=True, description="false: believe the state alone, look at no mirror"
+    )
+    watch_references: list[BaseUrl] = Field(
+        default=[],
+        max_length=32,
+        description="addresses (manager, other edges) that tell a dead mirror from a dead network",
+    )
+    watch_ca: LocalPath | None = Field(
+        default=None, description="PEM file of a CA beside the system's, for mirrors' certificates"
+    )
+    spool_max_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024**4,
+        description="bytes of download counts kept on disk until they are sent",
+    )
+    access_log: LocalPath | None = Field(
+        default=None, description="file of the access log; left out: none is written"
+    )
+    access_log_format: Literal["combined", "json"] = Field(
+        default="combined", description="form of its lines"
+    )
+    access_log_addresses: Literal["truncated", "full"] = Field(
+        default="truncated", description='clients in it: their /24 or /48, or "full"'
+    )
+
+    @model_validator(mode="after")
+    def _key_and_certificate(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise FaultAtError(
+                ("tls_certificate" if self.tls_certificate else "tls_key",),
+                "tls_certificate and tls_key go together; set both, or neither",
+            )
+        if self.http_listen and self.tls_certificate is None:
+            raise FaultAtError(
+                ("http_listen",),
+                "without tls_certificate `listen` is plain HTTP already; put the address there",
+            )
+        return self
 
 
 class TreeSection(Section):

@@ -6,6 +6,7 @@ Sans-I/O: takes what the protocol has parsed, gives bytes. Everything the edge k
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from heliostat.edge import answers, limits
@@ -53,6 +54,11 @@ class Handler:
         self.proxies = TrustedProxies(trusted_proxies)
         self.serving: Serving | None = None
         self.fast: FastLane | None = None
+        self.draining = False
+        """True: health answers 503, everything else is served on."""
+        self.detail: list[str] = []
+        """Lines below the health text: what a person should know, such as a certificate's end."""
+        self.down: frozenset[tuple[str, str, int]] = frozenset()
         self._explains_left = limits.EXPLAINS_PER_S
 
     def tick(self) -> None:
@@ -63,6 +69,10 @@ class Handler:
         """Serves by `state` from the next request on; requests under way keep theirs."""
         self.serving = Serving(state, self.proxies)
         self.fast = self.serving.fast
+
+    def set_down(self, lines: Collection[tuple[str, str, int]]) -> None:
+        """What the watch sees as not answering: (mirror, scheme, family 4 or 6)."""
+        self.down = frozenset(lines)
 
     def peer(self, address: str, is_https: bool) -> Peer:
         is_trusted = self.proxies.trusts(address)
@@ -130,7 +140,9 @@ class Handler:
             if self.serving is None:
                 return answers.plain(503, NOT_ABLE + "there is no state yet\n")
             is_able, faults = self.serving.health()
-            detail = "".join(f"{fault}\n" for fault in faults)
+            detail = "".join(f"{line}\n" for line in (*faults, *self.detail))
+            if self.draining:
+                return answers.plain(503, NOT_ABLE + "draining\n" + detail)
             if is_able:
                 return answers.plain(200, HEALTH_TEXT + detail)
             return answers.plain(503, NOT_ABLE + detail)

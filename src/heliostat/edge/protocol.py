@@ -58,6 +58,7 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self.open: set[EdgeProtocol] = set()
+        self.draining = False
         self._most = most
         self._by_network: dict[bytes, int] = {}
 
@@ -68,6 +69,10 @@ class Connections:
             return len(self.open) <= self._most
         count = self._by_network[network] = self._by_network.get(network, 0) + 1
         return len(self.open) <= self._most and count <= limits.CONNECTIONS_PER_NETWORK
+
+    def drain(self) -> None:
+        """From now on each answer is the last on its connection."""
+        self.draining = True
 
     def remove(self, connection: EdgeProtocol, network: bytes | None) -> None:
         self.open.discard(connection)
@@ -238,6 +243,7 @@ class EdgeProtocol(asyncio.Protocol):
         if (
             self._lanes is None
             or transport is None
+            or self._connections.draining
             or self._requests + 1 >= limits.REQUESTS_PER_CONNECTION
             or transport.is_closing()
         ):
@@ -323,6 +329,7 @@ class EdgeProtocol(asyncio.Protocol):
         answer = self._handler.answer(method, self._target, self._fields, self._peer)
         last = (
             answer.close
+            or self._connections.draining
             or self._requests >= limits.REQUESTS_PER_CONNECTION
             or not self._parser.should_keep_alive()
         )
