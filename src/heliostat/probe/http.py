@@ -99,7 +99,7 @@ async def _follow(
             try:
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     return _answer(current, response)
-                target = _target(current, response.headers["Location"])
+                target = redirect_target(current, response.headers["Location"])
             finally:
                 response.close()  # the body of a GET is never read
         if target is None:
@@ -114,7 +114,8 @@ async def _follow(
     return Fault(FaultKind.REDIRECT, f"{url}: redirects more than {MAX_REDIRECTS} times")
 
 
-def _target(current: URL, location: str) -> URL | None:
+def redirect_target(current: URL, location: str) -> URL | None:
+    """Where `location` in an answer of `current` leads; None when that is no web URL."""
     try:
         target = current.join(URL(location)).with_fragment(None)
     except ValueError:
