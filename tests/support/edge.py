@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heliostat.demo.process import ServerProcess, free_port
 
@@ -19,9 +20,22 @@ class EdgeProcess(ServerProcess):
 
     name = "edge"
 
-    def __init__(self, work_dir: Path, trusted_proxies: Sequence[str] = ("127.0.0.0/8",)) -> None:
+    def __init__(
+        self,
+        work_dir: Path,
+        trusted_proxies: Sequence[str] = ("127.0.0.0/8",),
+        **settings: Any,
+    ) -> None:
+        """`settings` are further ones of `[edge]`, or others than the defaults of tests here."""
         super().__init__("127.0.0.1", free_port(), work_dir)
-        self._trusted_proxies = list(trusted_proxies)
+        self.admin_port = free_port()
+        self.settings = {
+            "trusted_proxies": list(trusted_proxies),
+            "workers": 1,
+            "drain_s": 0,
+            "watch": False,
+            **settings,
+        }
 
     @property
     def state_folder(self) -> Path:
@@ -35,10 +49,12 @@ class EdgeProcess(ServerProcess):
         return [sys.executable, "-m", "heliostat", "--config", str(self.config), "edge"]
 
     def write_files(self) -> None:
-        self.config.write_text(
-            f'data_dir = "data"\n[edge]\nlisten = ["127.0.0.1:{self.port}"]\n'
-            f"trusted_proxies = {json.dumps(self._trusted_proxies)}\n"
-        )
+        own = {
+            "listen": [f"127.0.0.1:{self.port}"],
+            "admin_listen": f"127.0.0.1:{self.admin_port}",
+        }
+        lines = [f"{key} = {json.dumps(value)}" for key, value in {**own, **self.settings}.items()]
+        self.config.write_text('data_dir = "data"\n[edge]\n' + "".join(f"{x}\n" for x in lines))
 
     def connect(self) -> socket.socket:
         return socket.create_connection((self.address, self.port), timeout=TIMEOUT_S)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated
+
 import typer
 
 from heliostat.cli.context import Settings
+from heliostat.config.load import LoadedConfig, find_config, load_config
 
 
-def edge(ctx: typer.Context) -> None:
+def edge(
+    ctx: typer.Context,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="take the place of the edge that runs here, losing no request"
+        ),
+    ] = False,
+) -> None:
     """Serves redirects from the last published state; needs no manager to be running."""
+    # One thread: nothing here multiplies matrices, and threads don't go together with forking.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from heliostat.cli.logs import setup_logs
-    from heliostat.edge.server import run_edge
-    from heliostat.state.store import HELD_FOLDER, PUBLISHED_FOLDER
+    from heliostat.edge.processes.run import run_edge
 
     settings = Settings.of(ctx)
-    loaded = settings.load()
+    path = find_config(settings.config_path, os.environ).resolve()
+
+    def load() -> LoadedConfig:
+        return load_config(path, os.environ)
+
+    load()  # a fault in it is a sentence, not a log line
     setup_logs(debug=settings.debug, quiet=settings.quiet)
-    section = loaded.config.edge
-    run_edge(
-        section.listen,
-        section.trusted_proxies,
-        source=loaded.data_dir / PUBLISHED_FOLDER,
-        held=loaded.data_dir / HELD_FOLDER,
-    )
+    raise typer.Exit(run_edge(load, replace=replace, environ=os.environ))

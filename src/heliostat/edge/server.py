@@ -134,7 +134,7 @@ async def _tick(clock: Clock, connections: Connections, handler: Handler) -> Non
     loop = asyncio.get_running_loop()
     while True:
         _set(clock, loop.time())
-        handler.tick()
+        handler.tick(clock.now_s)
         for connection in list(connections.open):
             if connection.is_overdue(clock.now_s):
                 connection.expire()

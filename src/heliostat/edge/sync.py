@@ -28,7 +28,7 @@ RETRY_S: Final = 5.0
 
 
 class StateSync:
-    """Feeds `use` with every state worth serving."""
+    """Feeds `use` with every state worth serving; `use` is called in whatever thread looks."""
 
     def __init__(self, source: Path, held: StateStore, use: Callable[[State], None]) -> None:
         self._source = source
@@ -37,17 +37,20 @@ class StateSync:
         self._current: Manifest | None = None
         self._seen: tuple[int, int, int] | None = None
 
-    def start(self) -> str:
-        """Opens what is held, then what the source offers; says why there is nothing, or ""."""
+    def open_held(self) -> str:
+        """Verifies and opens what is held, changing nothing on disk; "", or why there is nothing.
+
+        Never raises.
+        """
         try:
             manifest = self._held.manifest()
             self._take(open_state(self._held, manifest))
         except NoStateError:
-            pass
+            return "there is no state yet"
         except (StateError, OSError) as error:
             log.error("the held state is damaged; it is fetched anew", reason=str(error))
-        reason = self.check()
-        return "" if self._current else reason or "there is no state yet"
+            return str(error)
+        return ""
 
     def check(self) -> str:
         """Looks at the source once; "" when all is well, else why nothing was taken.

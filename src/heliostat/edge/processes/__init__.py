@@ -1,0 +1,1 @@
+"""The edge's processes: a supervisor holds the ports, a steward looks after, workers serve."""

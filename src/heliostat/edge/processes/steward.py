@@ -1,0 +1,394 @@
+"""The steward: fetches states, watches, counts, serves the admin listener. Nobody waits for it.
+
+Of all stewards on one data_dir (there are two for a moment when a new edge takes over) one is *at
+work*: the one with the lock. The others only name the held state to their workers. It ends at once
+when its supervisor does; the workers don't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from heliostat.edge.processes import frames
+from heliostat.edge.processes.admin import admin_app
+from heliostat.edge.processes.channel import Channel
+from heliostat.edge.processes.errors import ListenError
+from heliostat.edge.processes.figures import Figure, text_of
+from heliostat.edge.processes.hub import Hub
+from heliostat.edge.processes.listeners import Listener, format_address, open_listener
+from heliostat.edge.processes.rundir import STEWARD_LOCK, STEWARD_SOCKET, RunFolder
+from heliostat.edge.sync import StateSync
+from heliostat.edge.tls import DAY_S, Certificate
+from heliostat.state.opened import State
+from heliostat.state.store import StateStore
+
+log = structlog.get_logger()
+
+TICK_S: Final = 1.0
+LOCK_POLL_S: Final = 0.05
+LISTEN_RETRY_S: Final = 5.0
+"""Between attempts to open an admin address that is in use."""
+
+END_S: Final = 2.0
+"""At the end: how long the workers' last counts are waited for."""
+
+DETAIL_LINES: Final = 20
+CERTIFICATE_LOOK_S: Final = 2.0
+
+Line = tuple[str, str, int]
+"""(mirror, scheme, family 4 or 6)"""
+
+
+class WatchPort(Protocol):
+    """What looks at mirrors."""
+
+    def use(self, state: State) -> None: ...
+    def redirected(self, mirrors: Iterable[str]) -> None: ...
+    def look_now(self, mirror: str) -> None: ...
+    def down(self) -> Iterable[Line]: ...
+    def detail(self) -> Iterable[str]: ...
+    async def run(self) -> None: ...
+
+
+class CollectorPort(Protocol):
+    """What counts, and writes the access log."""
+
+    def use(self, state: State) -> None: ...
+    def add(self, index: int, payload: bytes) -> None: ...
+    def add_entries(self, index: int, payload: bytes) -> None: ...
+    def redirected_since(self) -> Iterable[str]: ...
+    def tick(self) -> None: ...
+    def metrics(self) -> str: ...
+    def reopen(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StewardTask:
+    """Everything a steward is given by its supervisor."""
+
+    run: RunFolder
+    source: Path
+    held: StateStore
+    admin_address: str
+    admin: Listener | None
+    """None when the address could not be opened; the steward goes on trying."""
+    certificate: Certificate | None
+    workers: int
+    restarts: int
+    make_watch: Callable[[Callable[[], None]], WatchPort] | None = None
+    """Given what to call when something changed."""
+    make_collector: Callable[[], CollectorPort] | None = None
+    """Called once the steward is at work: no other one writes then."""
+
+
+class Steward:
+    """Runs until told to finish, or until its supervisor is gone."""
+
+    def __init__(self, task: StewardTask, channel: Channel) -> None:
+        self._task = task
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._hub = Hub(self._greeting, self._on_frame, self._on_look)
+        self._sync = StateSync(task.source, task.held, self._took)
+        self._state: State | None = None
+        self._is_settled = False
+        """True once it is known whether anything is held."""
+        self._watch: WatchPort | None = None
+        self._collector: CollectorPort | None = None
+        self._is_drained = task.run.is_drained
+        self._is_stopping = False
+        self._restarts = task.restarts
+        self._tls_faults = 0
+        self._warned_on = 0
+        self._told: dict[str, Any] = {}
+        self._ended = asyncio.Event()
+        self._exit_code = 0
+        self._runner: web.AppRunner | None = None
+
+    async def main(self) -> int:
+        """The exit code: 0 when told to finish."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._loop.add_signal_handler(number, _ignore)
+        self._loop.add_reader(self._channel.fileno(), self._from_supervisor)
+        await self._hub.start(self._task.run.listen(STEWARD_SOCKET, kind=socket.SOCK_STREAM))
+        work = asyncio.create_task(self._work())
+        ticks = asyncio.create_task(self._tick())
+        for task in (work, ticks):
+            task.add_done_callback(self._fault)
+        await self._ended.wait()
+        for task in (work, ticks):
+            task.remove_done_callback(self._fault)
+            task.cancel()
+        await asyncio.gather(work, ticks, return_exceptions=True)
+        if self._runner is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._runner.cleanup(), END_S)
+        await self._hub.close(END_S)
+        if self._collector is not None:
+            self._collector.close()
+        self._task.run.unlock(STEWARD_LOCK)
+        return self._exit_code
+
+    async def _work(self) -> None:
+        """First the state, so that workers can serve; then everything else, once it is our turn."""
+        if reason := await asyncio.to_thread(self._sync.open_held):
+            log.info("nothing is held yet", reason=reason)
+        is_alone = self._task.run.lock(STEWARD_LOCK)
+        if is_alone and self._state is None:
+            await self._look_at_source()
+        self._settle()
+        while not self._task.run.lock(STEWARD_LOCK):  # noqa: ASYNC110 - another process has it
+            await asyncio.sleep(LOCK_POLL_S)
+        await self._look_at_source()
+        if self._task.make_collector is not None:
+            self._collector = self._task.make_collector()
+        if self._task.make_watch is not None:
+            self._watch = self._task.make_watch(self._tell)
+        if self._state is not None:
+            self._put_to_use(self._state)
+        jobs = [self._sync.run(), self._serve_admin(), self._watch_certificate()]
+        if self._watch is not None:
+            jobs.append(self._watch.run())
+        self._channel.send({"ready": self._version})
+        await asyncio.gather(*jobs)
+
+    async def _look_at_source(self) -> None:
+        reason = await asyncio.to_thread(self._sync.check)
+        if reason and self._state is None:
+            log.warning("no state yet: answering 503 until there is one", reason=reason)
+        elif reason and (self._task.source / "manifest.json").exists():
+            log.error("state not taken, serving goes on with what is held", reason=reason)
+
+    # the state
+
+    @property
+    def _version(self) -> int:
+        return self._state.version if self._state else 0
+
+    def _took(self, state: State) -> None:
+        """From the sync, in a thread."""
+        self._loop.call_soon_threadsafe(self._put_to_use, state)
+
+    def _put_to_use(self, state: State) -> None:
+        self._state = state
+        self._settle()
+        if self._collector is not None:
+            self._collector.use(state)
+        if self._watch is not None:
+            self._watch.use(state)
+
+    def _settle(self) -> None:
+        self._is_settled = True
+        self._hub.tell({"state": self._version})
+
+    # the workers
+
+    def _greeting(self) -> list[dict[str, Any]]:
+        state = [{"state": self._version}] if self._is_settled else []
+        return [*state, self._news()]
+
+    def _news(self) -> dict[str, Any]:
+        detail = list(self._watch.detail()) if self._watch else []
+        if self._task.certificate is not None:
+            detail += self._task.certificate.detail(time.time())
+        return {
+            "down": [list(line) for line in self._watch.down()] if self._watch else [],
+            "draining": self._is_drained,
+            "detail": detail[:DETAIL_LINES],
+        }
+
+    def _tell(self) -> None:
+        """Says to the workers what has changed."""
+        news = self._news()
+        if news != self._told:
+            self._told = news
+            self._hub.tell(news)
+
+    def _on_frame(self, index: int, kind: bytes, payload: bytes) -> None:
+        if self._collector is not None:
+            if kind == frames.COUNTS:
+                self._collector.add(index, payload)
+            elif kind == frames.ENTRIES:
+                self._collector.add_entries(index, payload)
+
+    def _on_look(self, mirrors: list[str]) -> None:
+        if self._watch is not None:
+            for mirror in mirrors:
+                self._watch.look_now(mirror)
+
+    # the supervisor
+
+    def _from_supervisor(self) -> None:
+        messages = self._channel.receive()
+        if messages is None:  # killed: what we hold must be free for the next edge at once
+            self._end(1)
+            return
+        for message in messages:
+            if "draining" in message:
+                self._is_stopping = bool(message["draining"])
+            if "restarts" in message:
+                self._restarts = int(message["restarts"])
+            if "reopen" in message and self._collector is not None:
+                self._collector.reopen()
+            if "finish" in message:
+                self._end(0)
+
+    def _end(self, code: int) -> None:
+        self._loop.remove_reader(self._channel.fileno())
+        self._exit_code = code
+        self._ended.set()
+
+    def _fault(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.error("a fault in the steward", exc_info=task.exception())
+            self._end(1)
+
+    # once a second
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._channel.send({"alive": True})
+            if self._collector is not None:
+                self._collector.tick()
+                if self._watch is not None:
+                    self._watch.redirected(self._collector.redirected_since())
+            self._tell()
+
+    async def _watch_certificate(self) -> None:
+        """The workers look by themselves; we tell people."""
+        certificate = self._task.certificate
+        while certificate is not None:
+            found = certificate.check()
+            if found is False:
+                self._tls_faults += 1
+                log.error("new certificate refused, the old one stays", reason=certificate.fault)
+            elif found:
+                log.info("new certificate in use", ends_at_s=int(certificate.ends_at_s))
+            today = int(time.time() // DAY_S)
+            if today != self._warned_on and not certificate.fault:
+                self._warned_on = today
+                for line in certificate.detail(time.time()):
+                    log.warning(line, certificate=str(certificate.files[0]))
+            await asyncio.sleep(CERTIFICATE_LOOK_S)
+
+    # the admin listener
+
+    async def _serve_admin(self) -> None:
+        sock = self._task.admin.sock.dup() if self._task.admin else None
+        has_complained = False
+        while sock is None:
+            try:
+                sock = open_listener(self._task.admin_address, is_shared=False)
+            except ListenError as error:
+                if not has_complained:
+                    log.error("no /metrics and /drain yet; trying on", reason=str(error))
+                has_complained = True
+                await asyncio.sleep(LISTEN_RETRY_S)
+        app = admin_app(self._metrics, self._status, self._drain)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.SockSite(self._runner, sock).start()
+        log.info("admin listening", address=format_address(sock))
+
+    def _drain(self, drained: bool) -> None:
+        self._task.run.set_drained(drained)
+        if drained != self._is_drained:
+            log.info("drained by hand" if drained else "undrained by hand")
+        self._is_drained = drained
+        self._tell()
+
+    def _status(self) -> dict[str, Any]:
+        links = sorted(self._hub.links, key=lambda link: (link.index, link.pid))
+        return {
+            "drained": self._is_drained,
+            "stopping": self._is_stopping,
+            "state": self._version,
+            "workers": [
+                {"index": link.index, "pid": link.pid, "state": link.version} for link in links
+            ],
+            "restarts": self._restarts,
+            "detail": self._news()["detail"],
+        }
+
+    def _metrics(self) -> str:
+        own = [
+            Figure(
+                "heliostat_edge_drained", "gauge", "1: taken out by hand.", float(self._is_drained)
+            ),
+            Figure(
+                "heliostat_edge_stopping",
+                "gauge",
+                "1: told to end, serving on for drain_s.",
+                float(self._is_stopping),
+            ),
+            Figure(
+                "heliostat_edge_workers_wanted",
+                "gauge",
+                "Workers there should be.",
+                self._task.workers,
+            ),
+            Figure(
+                "heliostat_edge_workers_connected",
+                "gauge",
+                "Workers that report to the steward.",
+                len(self._hub.links),
+            ),
+            Figure(
+                "heliostat_edge_process_restarts_total",
+                "counter",
+                "Workers and stewards that were started again after they ended by themselves.",
+                self._restarts,
+            ),
+        ]
+        certificate = self._task.certificate
+        if certificate is not None:
+            own += [
+                Figure(
+                    "heliostat_edge_certificate_end_timestamp_seconds",
+                    "gauge",
+                    "When the certificate in use ends, Unix time.",
+                    certificate.ends_at_s,
+                ),
+                Figure(
+                    "heliostat_edge_certificate_refused",
+                    "gauge",
+                    "1: newer certificate files are no good, the old certificate is in use.",
+                    float(bool(certificate.fault)),
+                ),
+                Figure(
+                    "heliostat_edge_certificate_refusals_total",
+                    "counter",
+                    "Certificate files that were no good.",
+                    self._tls_faults,
+                ),
+            ]
+        return (self._collector.metrics() if self._collector else "") + text_of(own)
+
+
+def _ignore() -> None:
+    """Signals to the whole group are the supervisor's business."""
+
+
+def run_steward(task: StewardTask, channel: Channel) -> int:
+    """Works in this (forked) process until told to finish; the exit code."""
+    gc.set_threshold(50_000)
+
+    async def main() -> int:
+        return await Steward(task, channel).main()
+
+    return uvloop.run(main())
