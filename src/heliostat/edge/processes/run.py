@@ -22,6 +22,7 @@ from heliostat.edge.processes.rundir import (
     WORKER_PREFIX,
     RunFolder,
 )
+from heliostat.edge.processes.signals import Signals
 from heliostat.edge.processes.supervisor import Supervisor
 from heliostat.edge.processes.takeover import Predecessor
 from heliostat.state.store import HELD_FOLDER
@@ -43,6 +44,7 @@ def run_edge(
         StartError: our workers don't serve; the running one goes on.
         ListenError, CertificateError, ConfigError: nothing was changed.
     """
+    signals = Signals()
     loaded = load()
     limits.raise_descriptor_limit()
     run = RunFolder(loaded.data_dir / HELD_FOLDER / RUN_FOLDER)
@@ -59,7 +61,7 @@ def run_edge(
         raise EdgeRunningError(run.holder(EDGE_LOCK))
     for predecessor in predecessors:
         listeners += _taken(predecessor)
-    supervisor = Supervisor(load, loaded, run, distinct(listeners), predecessors, notifier)
+    supervisor = Supervisor(load, loaded, run, distinct(listeners), predecessors, notifier, signals)
     gc.collect()
     gc.freeze()  # forked children would copy every page whose objects a collection looks at
     return supervisor.main()

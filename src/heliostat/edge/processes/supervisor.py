@@ -11,7 +11,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
@@ -32,13 +31,12 @@ from heliostat.edge.processes.rundir import (
     WORKER_PREFIX,
     RunFolder,
 )
+from heliostat.edge.processes.signals import Signals
 from heliostat.edge.processes.takeover import Offer, Predecessor
 from heliostat.edge.repeats import RepeatTable
 from heliostat.model.errors import HeliostatError
 
 log = structlog.get_logger()
-
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 START_S: Final = 60.0
 """Workers of a new configuration, or of an edge that takes over, serve within this, or it is given
@@ -83,6 +81,7 @@ class Supervisor:
         inherited: Sequence[Listener],
         predecessors: Sequence[Predecessor],
         notifier: Notifier,
+        signals: Signals,
     ) -> None:
         """`load` rereads the configuration; `predecessors` finish once we serve.
 
@@ -117,9 +116,7 @@ class Supervisor:
                 one.sock.close()
         self._offer: Offer | None = None
         self._poll = select.poll()
-        self._wakeup, self._wakeup_end = socket.socketpair()
-        self._wakeup.setblocking(False)
-        self._wakeup_end.setblocking(False)
+        self._signals = signals
 
     # the loop
 
@@ -129,10 +126,7 @@ class Supervisor:
         Raises:
             StartError: we were to take over, and our workers don't come into service.
         """
-        signal.set_wakeup_fd(self._wakeup_end.fileno(), warn_on_full_buffer=False)
-        for number in SIGNALS:
-            signal.signal(number, _noted)
-        self._poll.register(self._wakeup, select.POLLIN)
+        self._poll.register(self._signals, select.POLLIN)
         self._announce(self._current)
         self._current.begun_s = time.monotonic()
         if self._run.lock(EDGE_LOCK):
@@ -166,7 +160,7 @@ class Supervisor:
         return max(0, int((min(due) - now_s) * 1000) + 1)
 
     def _heard(self, handle: int) -> None:
-        if handle == self._wakeup.fileno():
+        if handle == self._signals.fileno():
             self._take_signals()
             return
         if self._offer is not None:
@@ -197,10 +191,7 @@ class Supervisor:
     # signals
 
     def _take_signals(self) -> None:
-        try:
-            numbers = set(self._wakeup.recv(4096))
-        except BlockingIOError:
-            return
+        numbers = self._signals.take()
         if signal.SIGHUP in numbers:
             self._reload()
         if signal.SIGINT in numbers or (
@@ -284,7 +275,7 @@ class Supervisor:
             one.sock for each in everyone for one in each.listeners if id(one.sock) not in kept
         ]
         foreign += [child.channel for child in self._children()]
-        foreign += [self._wakeup, self._wakeup_end, *self._predecessors]
+        foreign += [self._signals, *self._predecessors]
         if self._offer is not None:
             foreign.append(self._offer)
         return foreign
@@ -513,7 +504,3 @@ class Supervisor:
         for child in self._children():
             child.kill()
         self._close_offer()
-
-
-def _noted(number: int, frame: object) -> None:
-    """The wakeup descriptor says it to the loop."""
