@@ -6,9 +6,11 @@ byte.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from heliostat.geo.table import PlaceTable
@@ -131,15 +133,20 @@ def make_mirrors(count: int, rng: np.random.Generator) -> list[Mirror]:
 def make_holdings(
     mirrors: list[Mirror], catalog: CatalogTable, rng: np.random.Generator
 ) -> list[Holding]:
-    """Half the mirrors hold all; the others lack a release, an arch, or the newest files."""
-    paths = np.array([path.split(b"/")[2] + b"/" + path.split(b"/")[4] for path in catalog.paths])
-    groups = np.unique(paths)
+    """Half the mirrors hold all; the others lack releases' architectures, a letter, or the newest.
+
+    So files fall into hundreds of filesets: by architecture, by letter, by age.
+    """
+    groups, group_of = _codes(catalog, lambda parts: parts[2] + b"/" + parts[4])
+    letters, letter_of = _codes(catalog, lambda parts: parts[2] + b"/" + parts[4] + b"/" + parts[7])
     holdings = []
     for number, mirror in enumerate(mirrors):
         held = np.ones(len(catalog), dtype=np.bool_)
         if number % 2:
-            lacking = rng.choice(groups, size=min(2, len(groups)), replace=False)
-            held &= ~np.isin(paths, lacking)
+            lacking = rng.choice(groups, size=min(2, groups), replace=False)
+            held &= ~np.isin(np.arange(groups), lacking)[group_of]
+        if number % 8 == 3:
+            held &= letter_of != rng.integers(letters)
         if number % 5 == 0:
             newest = np.quantile(catalog.mtimes_s, 1 - 0.001 * (1 + number % 7))
             held &= catalog.mtimes_s <= newest
@@ -157,6 +164,19 @@ def make_holdings(
             )
         )
     return holdings
+
+
+def _codes(
+    catalog: CatalogTable, key: Callable[[list[bytes]], bytes]
+) -> tuple[int, NDArray[np.int64]]:
+    """(number of classes, class of each file) by a part of the path."""
+    numbers: dict[bytes, int] = {}
+    codes = np.fromiter(
+        (numbers.setdefault(key(path.split(b"/")), len(numbers)) for path in catalog.paths),
+        dtype=np.int64,
+        count=len(catalog),
+    )
+    return len(numbers), codes
 
 
 def make_knowledge(size: WorldSize, places: PlaceTable) -> Knowledge:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from heliostat.edge import limits
 from heliostat.edge.handler import Handler
+from heliostat.edge.lane import LINE_END
 from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
 from heliostat.state.compile import compile_state
 from heliostat.state.opened import open_state
@@ -90,6 +91,21 @@ def talk(handler: Handler, chunks: list[bytes]) -> Wire:
         protocol.data_received(chunk)
     protocol.connection_lost(None)
     return wire
+
+
+_minutes = itertools.count(1)
+
+
+def let_a_minute_pass(handler: Handler) -> None:
+    """What was asked before is no repeat any more."""
+    handler.tick(next(_minutes) * 100.0)
+
+
+def forget(handler: Handler) -> None:
+    """A new serving of the same state, a minute later."""
+    assert handler.serving is not None
+    handler.use(handler.serving.state)
+    let_a_minute_pass(handler)
 
 
 def check(wire: Wire) -> None:
@@ -177,29 +193,34 @@ def test_a_request_answered_quickly_is_answered_as_the_parser_would(
 ) -> None:
     plain = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n"
     conversation = [*asked, plain, b"GET /b/c%20d HTTP/1.1\r\nHost: t\r\n\r\n", plain]
-    handler.use(handler.serving.state)  # type: ignore[union-attr]
+    forget(handler)
     first = talk(handler, conversation)
+    let_a_minute_pass(handler)
     again = talk(handler, conversation)
-    handler.use(handler.serving.state)  # type: ignore[union-attr]
+    forget(handler)
     in_one = talk(handler, [b"".join(conversation)])
     assert first.out == again.out
     assert in_one.out.startswith(first.out) or first.out.startswith(in_one.out)
 
 
 def test_a_plain_request_is_answered_quickly_the_second_time(handler: Handler) -> None:
-    handler.use(handler.serving.state)  # type: ignore[union-attr]
+    forget(handler)
     peer = handler.peer("127.0.0.1", False)
 
     def quick(data: bytes) -> bytes | None:
-        lanes = handler.lanes(peer)
+        handler.meet(peer)
         assert handler.fast is not None
-        assert lanes is not None
-        return handler.fast.answer(data, peer.kind, lanes)
+        line, _, block = data.partition(LINE_END)
+        lane = handler.fast.blocks[peer.kind].get(block)
+        return None if lane is None else handler.fast.redirect(line, lane, peer.own)
 
     asked = b"GET /a HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n"
     assert quick(asked) is None
     slow = talk(handler, [asked])
+    assert quick(asked) is None, "a repeat goes the long way"
+    let_a_minute_pass(handler)
     assert quick(asked) == slow.out[:-2]
+    let_a_minute_pass(handler)
     for other in (
         asked.replace(b"Host: t", b"Host: u"),
         asked.replace(b"/a ", b"/a? "),

@@ -214,7 +214,7 @@ def _client(scene: Scene, address: str, zone: int, place: Place) -> Client:
         and not scene.router.why_not(index, request)
     }
     row = _row(scene, zone, False)
-    return Client(address, zone, place, row, row.costs_ms, distances)
+    return Client(address, zone, place, row, tuple(row.costs_ms), distances)
 
 
 def _almalinux() -> list[Mirror]:

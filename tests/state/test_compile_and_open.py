@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from heliostat.edge.clients import TrustedProxies, locate
+from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.serving import Serving, explain_path
+from heliostat.edge.tally import Tally
 from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus, Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
@@ -129,7 +131,7 @@ def test_a_prefix_may_have_any_letters(tmp_path: Path, prefix: str) -> None:
     path = prefix.encode().lstrip(b"/") + b"x"
     assert state.find(path) is not None
     assert state.canaries == (path,)
-    assert Serving(state, TrustedProxies([])).health() == (True, [])
+    assert Serving(state, TrustedProxies([]), Tally(), RepeatTable()).health() == (True, [])
 
 
 def test_one_tree_that_nobody_serves_does_not_make_an_edge_unhealthy(tmp_path: Path) -> None:
@@ -140,7 +142,9 @@ def test_one_tree_that_nobody_serves_does_not_make_an_edge_unhealthy(tmp_path: P
         trees=[*known.trees, Tree("second", "/srv/second", prefix="/second/")],
         catalogs={**known.catalogs, "second": second},
     )
-    able, faults = Serving(state_of(known, tmp_path), TrustedProxies([])).health()
+    able, faults = Serving(
+        state_of(known, tmp_path), TrustedProxies([]), Tally(), RepeatTable()
+    ).health()
     assert able
     assert faults == ["nobody can serve the canary second/y"]
 

@@ -1,19 +1,15 @@
 """The bytes of every answer: status line, header fields, body.
 
-Pure. A redirect for one class of requests is prepared once, as a template in which NUL stands for
-the file's quoted path (no URL has one); an answer is then one replace and two additions.
+Pure. A redirect for one class of requests is prepared once, as the bytes around the file's quoted
+path; an answer is then one join and two additions.
 """
 
 from __future__ import annotations
 
 import binascii
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-HOLE = b"\0"
-"""Stands in a template where the file's percent-encoded relative path goes."""
 
 SERVER = b"Server: heliostat\r\n"
 CLOSE = b"Connection: close\r\n"
@@ -51,20 +47,20 @@ class Answer:
     close: bool = False
 
 
-def redirect_template(base_url: str, others: Sequence[tuple[str, str]]) -> bytes:
-    """The head of a 302 to `base_url`, with `Link: rel=duplicate` (RFC 6249 §3) for `others`.
+def before_location(base_url: str) -> bytes:
+    """A 302's head up to the path in its Location; URLs come from the state, never a request."""
+    return b"HTTP/1.1 302 Found\r\n" + SERVER + b"Content-Length: 0\r\nLocation: " + _url(base_url)
 
-    `others` are (base URL, country) by priority; URLs come from the state, never from a request.
-    """
-    lines = [
-        b"HTTP/1.1 302 Found\r\n" + SERVER + b"Content-Length: 0\r\n",
-        b"Location: " + _url(base_url) + HOLE + b"\r\n",
-    ]
-    for priority, (url, country) in enumerate(others, 1):
-        geo = f"; geo={country.lower()}" if country else ""
-        suffix = f">; rel=duplicate; pri={priority}{geo}\r\n".encode()
-        lines.append(b"Link: <" + _url(url) + HOLE + suffix)
-    return b"".join(lines)
+
+def before_link(base_url: str) -> bytes:
+    """A Link field up to the path in it."""
+    return b"Link: <" + _url(base_url)
+
+
+def after_link(priority: int, country: str) -> bytes:
+    """What ends a `Link: rel=duplicate` (RFC 6249 §3)."""
+    geo = f"; geo={country.lower()}" if country else ""
+    return f">; rel=duplicate; pri={priority}{geo}\r\n".encode()
 
 
 def _url(base: str) -> bytes:

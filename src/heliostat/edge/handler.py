@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, TrustedProxies, locate
-from heliostat.edge.lane import FastLane, Lane, peer_kind
+from heliostat.edge.lane import Asked, FastLane, Lane, client_salt, path_key, peer_kind
 from heliostat.edge.pages import explain_page
-from heliostat.edge.serving import BadQuestionError, Serving
+from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.serving import BadQuestionError, Redirect, Serving
+from heliostat.edge.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.target import BadTargetError, split_target
+from heliostat.model.decision import Answer as Kind
+from heliostat.routing.router import Line
 from heliostat.state.opened import State
 
 OWN_PREFIX = b"-/"
 HEALTH_TEXT = "heliostat ok\n"
 """What health checks search for; DNS providers are set up with these words."""
 
+_FROM_THE_START = b"bytes=0-"
 NOT_ABLE = "heliostat is not able to serve: "
 
 
@@ -32,6 +37,13 @@ class Fields:
     forwarded_for: bytes = b""
     forwarded_proto: bytes = b""
     accept: bytes = b""
+    user_agent: bytes = b""
+    byte_range: bytes = b""
+
+    @property
+    def is_download(self) -> bool:
+        """False for a Range that doesn't begin at the file's first byte."""
+        return not self.byte_range or self.byte_range.startswith(_FROM_THE_START)
 
 
 @dataclass(slots=True)
@@ -44,35 +56,53 @@ class Peer:
     kind: int
     located_by: Serving | None = None
     client: Client | None = None
-    lanes: tuple[Lane, Lane] | None = None
+    own: tuple[Lane, Lane] = ()  # type: ignore[assignment]
+    """The peer's own lanes, http and https; empty until there is a state."""
 
 
 class Handler:
     """Answers requests by the current state; `serving` is None until there is one."""
 
-    def __init__(self, trusted_proxies: list[str]) -> None:
+    def __init__(
+        self,
+        trusted_proxies: list[str],
+        tally: Tally | None = None,
+        repeats: RepeatTable | None = None,
+    ) -> None:
+        """`repeats` is shared by all workers of one edge."""
         self.proxies = TrustedProxies(trusted_proxies)
+        self.tally = tally or Tally()
+        self.repeats = repeats or RepeatTable()
         self.serving: Serving | None = None
         self.fast: FastLane | None = None
         self.draining = False
         """True: health answers 503, everything else is served on."""
         self.detail: list[str] = []
         """Lines below the health text: what a person should know, such as a certificate's end."""
-        self.down: frozenset[tuple[str, str, int]] = frozenset()
+        self.down: frozenset[Line] = frozenset()
         self._explains_left = limits.EXPLAINS_PER_S
+        self._asked_by: Lane | None = None
+        """Who asked the last question, if it was for a file: `remember` comes right after."""
 
-    def tick(self) -> None:
-        """Once a second: `/-/explain/` may be answered again."""
+    def tick(self, now_s: float) -> None:
+        """Once a second, by a clock that all workers share: `/-/explain/` may be answered again."""
         self._explains_left = limits.EXPLAINS_PER_S
+        self.repeats.tick(now_s)
 
     def use(self, state: State) -> None:
         """Serves by `state` from the next request on; requests under way keep theirs."""
-        self.serving = Serving(state, self.proxies)
-        self.fast = self.serving.fast
+        self._serve(state)
 
-    def set_down(self, lines: Collection[tuple[str, str, int]]) -> None:
+    def set_down(self, lines: Collection[Line]) -> None:
         """What the watch sees as not answering: (mirror, scheme, family 4 or 6)."""
-        self.down = frozenset(lines)
+        if self.down != frozenset(lines):
+            self.down = frozenset(lines)
+            if self.serving is not None:
+                self._serve(self.serving.state)
+
+    def _serve(self, state: State) -> None:
+        self.serving = Serving(state, self.proxies, self.tally, self.repeats, self.down)
+        self.fast = self.serving.fast
 
     def peer(self, address: str, is_https: bool) -> Peer:
         is_trusted = self.proxies.trusts(address)
@@ -80,6 +110,7 @@ class Handler:
 
     def answer(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Answer:
         """The answer to one GET or HEAD request (405 for others); never raises on bad input."""
+        self._asked_by = None
         if method not in (b"GET", b"HEAD"):
             return answers.NOT_ALLOWED
         try:
@@ -91,29 +122,40 @@ class Handler:
         serving = self.serving
         if serving is None:
             return answers.NO_STATE
-        client = self._client(serving, fields, peer)
-        head = serving.redirect(path, client, _is_https(fields, peer))
-        if head is None:
+        client, is_https = self._client(serving, fields, peer), _is_https(fields, peer)
+        repeats = 0
+        if method == b"GET":
+            is_own = client is peer.client
+            asked = Asked(client, is_own, is_https, fields.user_agent, fields.is_download)
+            lane = self._asked_by = serving.fast.lane_of(asked)
+            head = serving.fast.redirect(b"GET " + target, lane, peer.own)
+            if head is not None:
+                return Answer(head)
+            repeats = self.repeats.note(path_key(path) ^ client_salt(client, fields.user_agent))
+        redirect = serving.redirect(path, client, is_https, repeats)
+        if redirect is None:
             return answers.NOT_FOUND
-        if head is answers.NO_MIRROR.head:
-            return answers.NO_MIRROR
-        return Answer(head)
+        self._count(redirect, client, method == b"GET" and fields.is_download)
+        return Answer(redirect.head) if redirect.is_served else answers.NO_MIRROR
 
-    def lanes(self, peer: Peer) -> tuple[Lane, Lane] | None:
-        """The peer's own lanes by the state in service; None when there is no state."""
+    def _count(self, redirect: Redirect, client: Client, is_download: bool) -> None:
+        """Notes a redirect (or that nobody could serve) as the fast lane notes its own."""
+        tally = self.tally
+        if redirect.kind is Kind.MIRROR and redirect.passed < 0:
+            tally.files.append(redirect.found.number)
+            tag = tag_of(client.zone, redirect.mirror)
+            tally.tags.append(tag if is_download else tag | NOT_DOWNLOAD)
+
+    def meet(self, peer: Peer) -> None:
+        """Makes the peer's lanes by the state in service, if there is one."""
         serving = self.serving
         if serving is not None and peer.located_by is not serving:
             self._locate(serving, peer)
-        return peer.lanes
 
-    def remember(self, data: bytes, fields: Fields, peer: Peer) -> None:
+    def remember(self, data: bytes, peer: Peer) -> None:
         """Notes the header block of `data`, which the parser took for one whole plain request."""
-        serving = self.serving
-        if serving is None:
-            return
-        client, is_https = self._client(serving, fields, peer), _is_https(fields, peer)
-        meaning = is_https if client is peer.client else serving.fast.lane(client, is_https)
-        serving.fast.remember(peer.kind, data, meaning)
+        if self._asked_by is not None and self.fast is not None:
+            self.fast.remember(peer.kind, data, self._asked_by)
 
     def _client(self, serving: Serving, fields: Fields, peer: Peer) -> Client:
         if peer.is_trusted and fields.forwarded_for:
@@ -132,7 +174,7 @@ class Handler:
         """Finds the peer's zone by the state in service: once a connection, and a state."""
         client = locate(peer.address, serving.state.zones)
         peer.client = client
-        peer.lanes = (serving.fast.lane(client, False), serving.fast.lane(client, True))
+        peer.own = (serving.fast.lane(client, False), serving.fast.lane(client, True))
         peer.located_by = serving
 
     def _own(self, path: bytes, query: bytes, fields: Fields, peer: Peer) -> Answer:

@@ -4,54 +4,120 @@ It changes no answer. What it takes is a request whose header block the parser h
 whose path is plain bytes of a file in the catalog; for everything else it says None, and the
 request goes the long way. The steps are written out in one function on purpose: at this speed a
 call costs as much as a lookup. A property test holds it to the long way.
+
+Theory. A request's bytes are cut once, at the end of the request line. What stands before it names
+the file (`Entry`), what stands after it the client (`Lane`): each is one lookup in a bounded
+memory. The zone's mirrors that hold the file, as bits, name the prepared redirects; the choice
+among them, and the memory of repeats, are one xor of the file's key and the client's salt.
 """
 
 from __future__ import annotations
 
 import binascii
-import math
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from heliostat.edge import limits
-from heliostat.edge.answers import HOLE
 from heliostat.edge.clients import Client
-from heliostat.routing.shares import HASH_BITS, SPREAD, Row, fold
+from heliostat.edge.repeats import KEY_BITS, NEWEST, OLDEST, PRINT_MASK, SLOT_MASK, RepeatTable
+from heliostat.edge.tally import NOT_DOWNLOAD, Tally, tag_of
+from heliostat.routing.router import WAYS, Router
+from heliostat.routing.shares import HASH_BITS, PATH_SPREAD, Row, network_hash
 from heliostat.state.opened import State
-from heliostat.state.shards import FLAG_SHA256, PLAIN_BYTES, Shard
+from heliostat.state.shards import FLAG_SHA256, PLAIN_BYTES
 
-_LINE_END = b" HTTP/1.1"
-_LINE_END_BYTES = len(_LINE_END)
-_OWN = b"-/"
-_MASK = (1 << 64) - 1
-_SHIFT = 64 - HASH_BITS
+LINE_END = b" HTTP/1.1\r\n"
+_GET = b"GET /"
+_CUT = len(_GET)
+_OWN = b"GET /-/"
+_MASK64 = (1 << 64) - 1
+_SALT_BITS = KEY_BITS - HASH_BITS
+_SALT_MASK = (1 << _SALT_BITS) - 1
 _DIGESTS = b"Digest: SHA-256=%b\r\nRepr-Digest: sha-256=:%b:\r\n"
 
-Templates = Callable[[Row, int, bool], tuple[bytes, ...]]
+Around = tuple[bytes, ...]
+"""What stands around the places of a file's path in a head: `path.join(around)` is the head."""
 
-Prepared = tuple[tuple[int, ...], tuple[bytes, ...]]
-"""Thresholds of the choice (cumulative shares, in units of 2**-32) and a template for each."""
+MakeAround = Callable[[Row, int, int, bool], Around]
+"""(row, position of the candidate, tree, is_https) → its redirect."""
+
+Prepared = tuple[Any, ...]
+"""One row, flat, so that a choice touches little memory: a table of _STEPS bytes, thresholds, the
+row, then (around or None, mirror) for each candidate. Byte `choice >> _STEP_BITS` of the table is
+where the chosen candidate stands here, or 0 where a threshold lies within that step."""
+
+_STEPS = 32
+_STEP_BITS = HASH_BITS - 5
+_FIRST = 3
+
+Entry = tuple[int, int, int, int, int, bytes]
+"""One file: tree, fileset, number in the state, key, where its relative path begins in the line,
+digest fields."""
+
+
+def path_key(path: bytes) -> int:
+    """KEY_BITS of a path: the upper HASH_BITS are `routing.shares.path_hash`."""
+    return (zlib.crc32(path) * PATH_SPREAD & _MASK64) >> (64 - KEY_BITS)
+
+
+def client_salt(client: Client, user_agent: bytes) -> int:
+    """KEY_BITS of a client: above, the network's half of the choice; below, exactly who it is.
+
+    The lower bits are by `hash`, whose secret all workers of one edge share and nobody else knows.
+    """
+    exactly = hash(client.address) ^ agent_salt(user_agent)
+    return network_hash(client.network) << _SALT_BITS | exactly & _SALT_MASK
+
+
+def agent_salt(user_agent: bytes) -> int:
+    """A user agent's part of `client_salt`; 0 for none."""
+    return hash(user_agent) & _SALT_MASK if user_agent else 0
 
 
 @dataclass(slots=True, eq=False)
 class ZoneLane:
-    """What all clients of one zone, family and scheme share. `prepared[tree]` is by holders."""
+    """What all clients of one zone, family and scheme share. `prepared[tree]` is by holders.
+
+    `holders[tree][fileset]` are bits of the mirrors that hold it and are reached in this way.
+    """
 
     zone: int
     is_ipv6: bool
     is_https: bool
     near_mask: int
+    holders: list[list[int]]
     prepared: list[dict[int, Prepared]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Lane:
-    """One client's way through: its network as the choice hashes it, and its zone's lane."""
+    """The way of the clients with one header block.
 
-    folded_network: int
-    shared: ZoneLane
+    `shared` is None where the peer itself is the client: then `salt` is only the user agent's, and
+    the rest is the peer's own.
+    """
+
+    shared: ZoneLane | None
+    salt: int
+    is_https: bool
+    tag: int
+    """What it is counted by, but for the mirror."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a header block says, as the parser read it."""
+
+    client: Client
+    is_own: bool
+    """The client is the peer itself."""
+    is_https: bool
+    user_agent: bytes
+    is_download: bool
+    """False for a Range that continues a download."""
 
 
 def peer_kind(is_trusted: bool, is_https: bool) -> int:
@@ -60,45 +126,69 @@ def peer_kind(is_trusted: bool, is_https: bool) -> int:
 
 
 class FastLane:
-    """The fast lane over one state.
+    """The fast lane over one state, by one router."""
 
-    `blocks[kind]` maps header blocks from one kind of peer (`peer_kind`) to the client's lane, or,
-    where the client is the peer itself, to its scheme.
-    """
-
-    def __init__(self, state: State, templates: Templates) -> None:
-        self._router = state.router
-        self._templates = templates
+    def __init__(
+        self,
+        state: State,
+        router: Router,
+        make_around: MakeAround,
+        tally: Tally,
+        repeats: RepeatTable,
+    ) -> None:
+        self._router = router
+        self._make_around = make_around
+        self._tally = tally
+        self._repeats = repeats
+        self._slots = repeats.slots
         self._zone_lanes: dict[int, ZoneLane] = {}
         self._prepared_count = 0
         self._trees = len(state.trees)
-        self._mounts = [
-            (
-                prefix,
-                len(prefix),
-                tree,
-                shards.firsts,
-                [(shard, *self._masks(shard, tree)) for shard in shards.shards],
-            )
-            for tree, prefix, shards in state.mounts
+        self._mounts = state.mounts
+        filesets = range(len(router.world.filesets))
+        self._holders = [
+            [
+                [router.holders(f, tree, bool(way >> 1), bool(way & 1)) for f in filesets]
+                for tree in range(self._trees)
+            ]
+            for way in range(WAYS)
         ]
-        self._blocks: tuple[dict[bytes, Lane | bool], ...] = ({}, {}, {}, {})
+        self._files: dict[bytes, Entry] = {}
+        self.blocks: tuple[dict[bytes, Lane], ...] = ({}, {}, {}, {})
+        """Header blocks by `peer_kind`, each from the end of the request line on."""
 
-    def lane(self, client: Client, is_https: bool) -> Lane:
+    # what is remembered
+
+    def lane(self, client: Client, is_https: bool, user_agent: bytes = b"") -> Lane:
         """The way of one client."""
         key = client.zone << 2 | client.is_ipv6 << 1 | is_https
         shared = self._zone_lanes.get(key)
         if shared is None:
-            if len(self._zone_lanes) >= limits.LANES_REMEMBERED:
-                self.forget()
-            shared = self._zone_lanes[key] = ZoneLane(
-                client.zone,
-                client.is_ipv6,
-                is_https,
-                self._router.rank(client.zone, client.is_ipv6).near_mask,
-                [{} for _ in range(self._trees)],
-            )
-        return Lane(fold(client.network), shared)
+            shared = self._zone_lane(key, client.zone, client.is_ipv6, is_https)
+        return Lane(shared, client_salt(client, user_agent), is_https, tag_of(client.zone, 0))
+
+    def _zone_lane(self, key: int, zone: int, is_ipv6: bool, is_https: bool) -> ZoneLane:
+        if len(self._zone_lanes) >= limits.LANES_REMEMBERED:
+            self.forget()
+        shared = self._zone_lanes[key] = ZoneLane(
+            zone,
+            is_ipv6,
+            is_https,
+            self._router.rank(zone, is_ipv6).near_mask,
+            self._holders[is_https << 1 | is_ipv6],
+            [{} for _ in range(self._trees)],
+        )
+        return shared
+
+    def zones(self) -> list[int]:
+        """The zones in use, as `warm` takes them."""
+        return list(self._zone_lanes)
+
+    def warm(self, key: int) -> None:
+        """Makes the lane of a zone that the lane before this one had in use."""
+        zone, is_ipv6, is_https = key >> 2, bool(key >> 1 & 1), bool(key & 1)
+        if key not in self._zone_lanes and len(self._zone_lanes) < limits.LANES_REMEMBERED:
+            self._zone_lane(key, zone, is_ipv6, is_https)
 
     def forget(self) -> None:
         """Drops what is remembered; it is made anew as it is needed."""
@@ -107,98 +197,157 @@ class FastLane:
                 prepared.clear()
         self._prepared_count = 0
         self._zone_lanes.clear()
-        for blocks in self._blocks:
+        for blocks in self.blocks:
             blocks.clear()
 
-    def remember(self, kind: int, data: bytes, meaning: Lane | bool) -> None:
+    def sizes(self) -> dict[str, int]:
+        """How full each memory is, by name."""
+        return {
+            "files": len(self._files),
+            "header_blocks": sum(map(len, self.blocks)),
+            "zones": len(self._zone_lanes),
+            "redirects": self._prepared_count,
+        }
+
+    def lane_of(self, asked: Asked) -> Lane:
+        """The lane of one request's client, as its header block says."""
+        if asked.is_own:
+            lane = Lane(None, agent_salt(asked.user_agent), asked.is_https, 0)
+        else:
+            lane = self.lane(asked.client, asked.is_https, asked.user_agent)
+        if not asked.is_download:
+            lane.tag |= NOT_DOWNLOAD
+        return lane
+
+    def remember(self, kind: int, data: bytes, lane: Lane) -> None:
         """Notes what the header block of a request came to, if the request is a plain one.
 
-        `meaning` is a lane, or the scheme when the peer is the client. A block begins with the end
-        of the request line, which has to be that of HTTP/1.1.
+        The parser took `data` for one whole request. A block begins after the request line, which
+        has to be that of HTTP/1.1.
         """
-        line_end = data.find(b"\r\n")
-        line = data[:line_end]
-        block = data[line_end - _LINE_END_BYTES :]
-        if (
-            not line.startswith(b"GET /")
-            or not line.endswith(_LINE_END)
-            or line[5:-_LINE_END_BYTES].translate(None, PLAIN_BYTES)
-            or len(block) > limits.BLOCK_BYTES
-        ):
+        line, _, block = data.partition(LINE_END)
+        plain = line.startswith(_GET) and not line[_CUT:].translate(None, PLAIN_BYTES)
+        if not plain or not block or len(block) > limits.BLOCK_BYTES:
             return
-        blocks = self._blocks[kind]
+        self._tally.block_misses += 1
+        blocks = self.blocks[kind]
         if len(blocks) >= limits.BLOCKS_REMEMBERED:
             blocks.clear()
-        blocks[block] = meaning
+        blocks[block] = lane
 
-    def answer(self, data: bytes, kind: int, own: tuple[Lane, Lane]) -> bytes | None:
-        """The head of a redirect for `data`, without Date and Connection, or None.
+    # answering
 
-        `own` are the peer's own lanes, http and https.
+    def redirect(self, line: bytes, lane: Lane, own: tuple[Lane, Lane]) -> bytes | None:
+        """The head of a redirect, without Date and Connection; None: the long way knows.
+
+        `line` is the request line up to its version, `own` are the peer's own lanes, http and
+        https.
         """
-        line_end = data.find(b"\r\n")
-        lane = self._blocks[kind].get(data[line_end - _LINE_END_BYTES :])
-        if lane is None or data[:5] != b"GET /":
-            return None
-        path = data[5 : line_end - _LINE_END_BYTES]
-        if lane is True or lane is False:
-            lane = own[lane]
+        entry = self._files.get(line)
+        if entry is None:
+            entry = self._find(line)
+            if entry is None:
+                return None
+        tree, fileset, number, key, cut, digests = entry
         shared = lane.shared
-        for prefix, length, tree, firsts, shards in self._mounts:
-            relative = path
-            if length:
-                if not path.startswith(prefix):
-                    continue
-                relative = path[length:]
-            position = bisect_right(firsts, relative)
-            if not position:
-                return None
-            shard, http_masks, https_masks = shards[position - 1]
-            row = shard.row_of(relative)
-            if row is None or path[:2] == _OWN:
-                return None
-            if (length or not shard.is_plain) and path.translate(None, PLAIN_BYTES):
-                return None
-            masks = https_masks if shared.is_https else http_masks
-            holders = masks[shard.patterns[row]]
-            near = holders & shared.near_mask
-            prepared = shared.prepared[tree].get(near)
+        if shared is None:
+            mine = own[lane.is_https]
+            key ^= mine.salt ^ lane.salt
+            tag = mine.tag | lane.tag
+            shared = mine.shared
+            assert shared is not None
+        else:
+            key ^= lane.salt
+            tag = lane.tag
+        near = shared.holders[tree][fileset] & shared.near_mask
+        prepared = shared.prepared[tree].get(near)
+        if prepared is None:
+            prepared = self._prepare(shared, tree, shared.holders[tree][fileset], near)
             if prepared is None:
-                prepared = self._prepare(shared, tree, holders, near)
-                if prepared is None:
-                    return None
-            thresholds, templates = prepared
-            if thresholds:
-                mixed = zlib.crc32(path, lane.folded_network) * SPREAD & _MASK
-                template = templates[bisect_right(thresholds, mixed >> _SHIFT)]
-            else:
-                template = templates[0]
-            if not (shard.all_have_sha256 or shard.flags[row] & FLAG_SHA256):
-                return template.replace(HOLE, relative)
-            start = row << 5
-            digest = binascii.b2a_base64(shard.digests[start : start + 32], newline=False)
-            return template.replace(HOLE, relative) + _DIGESTS % (digest, digest)
-        return None
+                return None
+        slots = self._slots
+        now = (key & PRINT_MASK) + self._repeats.stamp
+        if NEWEST <= now - slots[key & SLOT_MASK] <= OLDEST:
+            return None  # a repeat: the long way knows the next mirror
+        slots[key & SLOT_MASK] = now
+        choice = key >> _SALT_BITS
+        at = prepared[0][choice >> _STEP_BITS] or _FIRST + 2 * bisect_right(prepared[1], choice)
+        around = prepared[at]
+        if around is None:
+            around = self._fill(shared, tree, near, prepared, at)
+        tally = self._tally
+        tally.files.append(number)
+        tally.tags.append(tag | prepared[at + 1])
+        return line[cut:].join(around) + digests
 
-    def _masks(self, shard: Shard, tree: int) -> tuple[list[int], list[int]]:
-        """Which mirrors may serve the files of each of the shard's patterns, by http and https."""
-        return (
-            [self._router.holders(fileset, tree, False) for fileset in shard.filesets],
-            [self._router.holders(fileset, tree, True) for fileset in shard.filesets],
-        )
+    def _find(self, line: bytes) -> Entry | None:
+        """The file that a plain request line names, remembered; None for anything else."""
+        self._tally.file_misses += 1
+        if line[:_CUT] != _GET or line.startswith(_OWN):
+            return None
+        path = line[_CUT:]
+        if path.translate(None, PLAIN_BYTES):
+            return None
+        for tree, prefix, shards in self._mounts:
+            if not path.startswith(prefix):
+                continue
+            relative = path[len(prefix) :]
+            position = bisect_right(shards.firsts, relative) - 1
+            if position < 0:
+                return None
+            shard = shards.shards[position]
+            row = shard.row_of(relative)
+            if row is None:
+                return None
+            digests = b""
+            if shard.all_have_sha256 or shard.flags[row] & FLAG_SHA256:
+                start = row << 5
+                digest = binascii.b2a_base64(shard.digests[start : start + 32], newline=False)
+                digests = _DIGESTS % (digest, digest)
+            entry = (
+                tree,
+                shard.filesets[shard.patterns[row]],
+                shards.bases[position] + row,
+                path_key(path),
+                _CUT + len(prefix),
+                digests,
+            )
+            if len(line) <= limits.LINE_BYTES:
+                if len(self._files) >= limits.FILES_REMEMBERED:
+                    self._files.clear()
+                self._files[line] = entry
+            return entry
+        return None
 
     def _prepare(self, shared: ZoneLane, tree: int, holders: int, near: int) -> Prepared | None:
         rank = self._router.rank(shared.zone, shared.is_ipv6)
         row = self._router.row_of(rank, holders, shared.zone, shared.is_ipv6)
         if not row.mirrors:
             return None
-        prepared = (
-            tuple(math.ceil(value * (1 << HASH_BITS)) for value in row.cumulative[:-1]),
-            self._templates(row, tree, shared.is_https),
-        )
+        prepared: Prepared = (_table(row.thresholds), row.thresholds, row)
+        for mirror in row.mirrors:
+            prepared += (None, mirror)
         if rank.rows.get(near) is row:  # else the nearest don't decide, and `near` isn't the key
             if self._prepared_count >= limits.PREPARED_REMEMBERED:
                 self.forget()
             self._prepared_count += 1
             shared.prepared[tree][near] = prepared
         return prepared
+
+    def _fill(self, shared: ZoneLane, tree: int, near: int, prepared: Prepared, at: int) -> Around:
+        """Makes the redirect to one candidate, the first time it is chosen."""
+        around = self._make_around(prepared[2], (at - _FIRST) // 2, tree, shared.is_https)
+        known = shared.prepared[tree]
+        if known.get(near) is prepared:
+            known[near] = (*prepared[:at], around, *prepared[at + 1 :])
+        return around
+
+
+def _table(thresholds: tuple[int, ...]) -> bytes:
+    """The first part of `Prepared`."""
+    table = bytearray(_STEPS)
+    for step in range(_STEPS):
+        first = bisect_right(thresholds, step << _STEP_BITS)
+        last = bisect_right(thresholds, (step + 1 << _STEP_BITS) - 1)
+        table[step] = _FIRST + 2 * first if first == last else 0
+    return bytes(table)

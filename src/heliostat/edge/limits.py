@@ -47,14 +47,20 @@ EXPLAINS_PER_S: Final = 50
 FORWARDED_FOR_BYTES: Final = 1024
 """Longest X-Forwarded-For that is looked at, from its end."""
 
-CLIENTS_REMEMBERED: Final = 65_536
-"""Addresses whose zone is remembered behind a trusted proxy."""
+CLIENTS_REMEMBERED: Final = 16_384
+"""Addresses behind trusted proxies whose zone is remembered beside their header blocks."""
 
 BLOCKS_REMEMBERED: Final = 65_536
-"""Header blocks whose meaning is remembered."""
+"""Header blocks whose meaning is remembered; about 0.4 kB each, 0.7 kB at most."""
 
 BLOCK_BYTES: Final = 512
 """Longer header blocks (browsers with cookies) are parsed each time."""
+
+FILES_REMEMBERED: Final = 131_072
+"""Files whose place in the state is remembered by their request line; about 0.4 kB each."""
+
+LINE_BYTES: Final = 512
+"""Longer request lines are looked up each time."""
 
 LANES_REMEMBERED: Final = 30_000
 """Zones (times families and schemes) whose ways are remembered; about 1 kB each."""
@@ -62,8 +68,14 @@ LANES_REMEMBERED: Final = 30_000
 PREPARED_REMEMBERED: Final = 50_000
 """Rows (classes of requests with the same candidates) whose redirects are kept ready."""
 
-TEMPLATES_REMEMBERED: Final = 50_000
-"""Redirect templates; rows share them, and each is about 0.6 kB."""
+PARTS_REMEMBERED: Final = 50_000
+"""Parts of redirects (a mirror's URL between two header fields); each about 0.2 kB."""
+
+REPEAT_SLOTS: Final = 1 << 19
+"""Requests remembered to know a repeat by, of all workers; 8 bytes each (4 MiB)."""
+
+REPEAT_TIME_S: Final = 60.0
+"""A request for the same file by the same client within this is a repeat."""
 
 LINKS: Final = 5
 """`Link: rel=duplicate` fields on a redirect."""

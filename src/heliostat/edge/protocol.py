@@ -7,6 +7,7 @@ memory and time for each connection (`limits`). (RFC 9112.)
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Any, Final
 
 import httptools
@@ -16,7 +17,7 @@ from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import network_key
 from heliostat.edge.handler import Fields, Handler, Peer
-from heliostat.edge.lane import FastLane, Lane
+from heliostat.edge.lane import LINE_END, FastLane, Lane
 
 log = structlog.get_logger()
 
@@ -45,6 +46,8 @@ class Clock:
         self.idle_until_s = limits.IDLE_TIME_S
         self.date = b""
         self.date_and_end = b"\r\n"
+        self.is_sampling = False
+        """True: the next request is timed, and makes it False."""
 
     def set(self, now_s: float, date: bytes) -> None:
         self.now_s = now_s
@@ -73,6 +76,8 @@ class Connections:
     def drain(self) -> None:
         """From now on each answer is the last on its connection."""
         self.draining = True
+        for connection in self.open:
+            connection.slow_down()
 
     def remove(self, connection: EdgeProtocol, network: bytes | None) -> None:
         self.open.discard(connection)
@@ -88,6 +93,7 @@ class EdgeProtocol(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
+        "_blocks",
         "_body_bytes",
         "_clock",
         "_connections",
@@ -99,17 +105,20 @@ class EdgeProtocol(asyncio.Protocol):
         "_header_bytes",
         "_header_count",
         "_in_head",
+        "_is_between",
         "_is_https",
+        "_is_last",
         "_is_plain",
         "_kind",
-        "_lanes",
+        "_left",
         "_lingers",
         "_network",
         "_out",
+        "_own",
         "_parser",
         "_peer",
         "_pending_bytes",
-        "_requests",
+        "_send",
         "_target",
         "_transport",
     )
@@ -131,9 +140,13 @@ class EdgeProtocol(asyncio.Protocol):
         self._peer: Peer | None = None
         self._kind = 0
         self._fast: FastLane | None = None
-        self._lanes: tuple[Lane, Lane] | None = None
+        self._own: tuple[Lane, Lane] = ()  # type: ignore[assignment]  # met with the first state
+        self._blocks: dict[bytes, Lane] = {}
         self._network: bytes | None = None
-        self._requests = 0
+        self._left = limits.REQUESTS_PER_CONNECTION
+        self._is_between = False
+        self._is_last = False
+        self._send: Any = None
         self._out: list[bytes] = []
         self._in_head = False
         self._is_plain = False
@@ -154,6 +167,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._send = self._transport.write
         peername = transport.get_extra_info("peername")
         address = str(peername[0]).partition("%")[0] if peername else UNKNOWN_PEER
         self._peer = self._handler.peer(address, self._is_https)
@@ -161,12 +175,17 @@ class EdgeProtocol(asyncio.Protocol):
         self._kind = self._peer.kind
         self._network = None if self._peer.is_trusted else network_key(address)
         self._transport.set_write_buffer_limits(high=_MAX_BUFFERED_OUT_BYTES)
-        if not self._connections.add(self, self._network):
+        if self._connections.add(self, self._network):
+            self._is_between = True
+            if self._connections.draining:
+                self.slow_down()
+        else:
             self._finish(answers.TOO_MANY)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self, self._network)
-        self._transport = None
+        self._transport = self._send = None
+        self._is_between = False
 
     def pause_writing(self) -> None:
         if self._transport is not None:
@@ -187,6 +206,10 @@ class EdgeProtocol(asyncio.Protocol):
         """True between requests."""
         return not self._in_head
 
+    def slow_down(self) -> None:
+        """The next request takes the long way, which knows that it is the last."""
+        self._left = min(self._left, 1)
+
     def expire(self) -> None:
         """Ends an overdue connection: silently when idle, with 408 in the middle of a request.
 
@@ -202,16 +225,48 @@ class EdgeProtocol(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_between and self._left > 1:
+            fast = self._handler.fast
+            if fast is not self._fast:
+                self._meet(fast)
+            clock = self._clock
+            if clock.is_sampling:
+                self._sample(data)
+                return
+            if fast is not None:
+                line, _, block = data.partition(LINE_END)
+                lane = self._blocks.get(block)
+                if lane is not None:
+                    head = fast.redirect(line, lane, self._own)
+                    if head is not None:
+                        self._left -= 1
+                        self._deadline_s = clock.idle_until_s
+                        self._send(head + clock.date_and_end)
+                        return
+        self._receive(data)
+
+    def _meet(self, fast: FastLane | None) -> None:
+        """A state was swapped since the last request: this peer's lanes are made anew."""
+        self._fast = fast
+        if fast is not None and self._peer is not None:
+            self._handler.meet(self._peer)
+            self._own = self._peer.own
+            self._blocks = fast.blocks[self._kind]
+
+    def _sample(self, data: bytes) -> None:
+        """Times one request, whole."""
+        self._clock.is_sampling = False
+        begun_s = perf_counter()
+        self.data_received(data)
+        self._handler.tally.decided(perf_counter() - begun_s)
+
+    def _receive(self, data: bytes) -> None:
+        """The long way: through the parser."""
         if self._lingers:
             self._discard(data)
             return
         was_in_head = self._in_head
-        if not was_in_head and data.endswith(_HEAD_END):
-            if self._answer_quickly(data):
-                return
-            before = self._requests
-        else:
-            before = -1
+        before = self._left if not was_in_head and data.endswith(_HEAD_END) else -1
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -226,36 +281,13 @@ class EdgeProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._finish(answers.plain(400, "Bad request: this is not HTTP/1.1.\n", close=True))
         else:
-            if self._requests == before + 1:
+            if self._left == before - 1:
                 self._remember(data)
             if self._in_head:
                 self._pending_bytes = self._pending_bytes + len(data) if was_in_head else 1
                 self._check_pending()
         self._flush()
-
-    def _answer_quickly(self, data: bytes) -> bool:
-        """Answers one plain request without the parser; False: it is the parser's."""
-        fast, transport = self._handler.fast, self._transport
-        if fast is not self._fast or fast is None:
-            if fast is None or self._peer is None:
-                return False
-            self._fast, self._lanes = fast, self._handler.lanes(self._peer)
-        if (
-            self._lanes is None
-            or transport is None
-            or self._connections.draining
-            or self._requests + 1 >= limits.REQUESTS_PER_CONNECTION
-            or transport.is_closing()
-        ):
-            return False
-        head = fast.answer(data, self._kind, self._lanes)
-        if head is None:
-            return False
-        self._requests += 1
-        clock = self._clock
-        self._deadline_s = clock.idle_until_s
-        transport.write(head + clock.date_and_end)
-        return True
+        self._is_between = not (self._in_head or self._lingers or self._is_last)
 
     def _remember(self, data: bytes) -> None:
         """Lets a block be answered quickly if `data` was one whole request that changes nothing.
@@ -263,7 +295,7 @@ class EdgeProtocol(asyncio.Protocol):
         The parser has just read all of it: keep-alive, no body, no upgrade.
         """
         if self._is_plain and not self._in_head and data.count(_HEAD_END) == 1 and self._peer:
-            self._handler.remember(data, self._fields, self._peer)
+            self._handler.remember(data, self._peer)
 
     def _discard(self, data: bytes) -> None:
         """Throws away what a refused client still sends, within a bound."""
@@ -308,6 +340,10 @@ class EdgeProtocol(asyncio.Protocol):
             self._fields.forwarded_proto = value
         elif lowered == b"accept":
             self._fields.accept = value
+        elif lowered == b"user-agent":
+            self._fields.user_agent = value
+        elif lowered == b"range":
+            self._fields.byte_range = value
 
     def on_headers_complete(self) -> None:
         if self._has_host != 1 and (self._has_host or self._parser.get_http_version() != "1.0"):
@@ -320,7 +356,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._in_head = False
-        self._requests += 1
+        self._left -= 1
         self._deadline_s = self._clock.idle_until_s
         if self._transport is None or self._transport.is_closing() or self._lingers:
             return
@@ -330,7 +366,7 @@ class EdgeProtocol(asyncio.Protocol):
         last = (
             answer.close
             or self._connections.draining
-            or self._requests >= limits.REQUESTS_PER_CONNECTION
+            or self._left <= 0
             or not self._parser.should_keep_alive()
         )
         # Asked here, because the parser forgets it with the message.
@@ -360,6 +396,8 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _close_after(self) -> None:
         """Closes once what was answered is sent; nothing that comes later is read."""
+        self._is_last = True
+        self._is_between = False
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -375,7 +413,7 @@ class EdgeProtocol(asyncio.Protocol):
             return
         self._write(answer, True, with_body=True)
         self._flush()
-        self._in_head = False
+        self._in_head = self._is_between = False
         self._lingers = True
         self._pending_bytes = 0
         self._deadline_s = self._clock.now_s + limits.LINGER_TIME_S

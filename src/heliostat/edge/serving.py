@@ -1,22 +1,28 @@
 """One state in service: decide, then answer, with a bounded memory of prepared redirects.
 
-Pure but for that memory. A new state is a new `Serving`: swapping one reference is the switch.
+Pure but for that memory. A new state, or a new word of the watch, is a new `Serving`: swapping one
+reference is the switch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
-from heliostat.edge.lane import FastLane
+from heliostat.edge.lane import Around, FastLane
+from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.tally import Tally
 from heliostat.edge.target import quote, quote_text
 from heliostat.model.decision import Answer as Kind
 from heliostat.model.decision import Decision
 from heliostat.model.errors import HeliostatError
 from heliostat.model.place import Place
-from heliostat.routing.decide import decide
+from heliostat.routing.decide import Verdict, decide
 from heliostat.routing.explain import explain
+from heliostat.routing.router import Line, Router
 from heliostat.routing.shares import Row, choice_hash
 from heliostat.routing.world import Request
 from heliostat.state.opened import State
@@ -30,82 +36,119 @@ class BadQuestionError(HeliostatError):
     """A question to `/-/explain/` can't be answered as it was put."""
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """What a file's request comes to: the head without Date and Connection, and who is counted."""
+
+    head: bytes
+    kind: Kind
+    found: FoundFile
+    mirror: int
+    """The mirror's index, -1 for none."""
+    passed: int
+    """The mirror that a repeat passed over, -1 for none."""
+
+    @property
+    def is_served(self) -> bool:
+        """False when nobody can serve the file now."""
+        return self.kind is not Kind.UNAVAILABLE
+
+
 class Serving:
-    """Answers file requests by one state."""
+    """Answers file requests by one state, and by what the watch sees."""
 
-    def __init__(self, state: State, proxies: TrustedProxies) -> None:
+    def __init__(
+        self,
+        state: State,
+        proxies: TrustedProxies,
+        tally: Tally,
+        repeats: RepeatTable,
+        down: Collection[Line] = (),
+    ) -> None:
         self.state = state
+        self.router = Router(state.router.world, down) if down else state.router
         self.clients = ClientMemory(state.zones, proxies)
-        self.fast = FastLane(state, self._templates_of)
-        self._templates: list[dict[Row, tuple[bytes, ...]]] = [
-            {} for _ in range(2 * len(state.trees))
-        ]
-        self._by_mirrors: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
-        self._last_resorts: dict[int, bytes] = {}
+        self.fast = FastLane(state, self.router, self._around_row, tally, repeats)
+        self._parts: dict[tuple[int, str, str], bytes] = {}
 
-    def redirect(self, path: bytes, client: Client, is_https: bool) -> bytes | None:
-        """The head of the answer for a file; None when it isn't in the catalog.
+    def redirect(
+        self, path: bytes, client: Client, is_https: bool, repeats: int = 0
+    ) -> Redirect | None:
+        """The answer for a file; None when it isn't in the catalog.
 
-        `path` is decoded, without the leading slash. The head lacks Date and Connection.
+        `path` is decoded, without the leading slash. `repeats` is how often this client asked for
+        it within the last minute.
         """
         found = self.state.find(path)
         if found is None:
             return None
-        tree, relative, _, _, fileset, sha256 = found
-        row = self.state.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
-        if not row.mirrors:
-            template = self._last_resort(found, path, client, is_https)
-            if not template:
-                return answers.NO_MIRROR.head
+        tree, relative, _, _, fileset, sha256, _ = found
+        row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
+        if row.mirrors and not repeats:
+            position = row.pick(choice_hash(client.network, path))
+            around = self._around_row(row, position, tree, is_https)
+            kind, mirror, passed = Kind.MIRROR, row.mirrors[position], -1
         else:
-            templates = self._templates_of(row, tree, is_https)
-            template = templates[row.pick(choice_hash(client.network, path))]
-        return template.replace(answers.HOLE, quote(relative)) + answers.digest_fields(sha256)
-
-    def _templates_of(self, row: Row, tree: int, is_https: bool) -> tuple[bytes, ...]:
-        """A redirect's template for each candidate of `row`."""
-        known = self._templates[tree << 1 | is_https]
-        templates = known.get(row)
-        if templates is None:
-            if len(known) >= limits.PREPARED_REMEMBERED:
-                known.clear()
-            known[row] = templates = tuple(
-                self._template(row, position, tree, is_https)
-                for position in range(len(row.mirrors))
+            verdict = decide(
+                _request(found, path, client, is_https), self.router, repeats, self.state.router
             )
-        return templates
+            around, kind, mirror = (
+                self._rare(verdict, tree, is_https),
+                verdict.answer,
+                verdict.mirror,
+            )
+            passed = verdict.turn[-1] if repeats and verdict.turn else -1
+        head = answers.NO_MIRROR.head
+        if around:
+            head = quote(relative).join(around) + answers.digest_fields(sha256)
+        return Redirect(head, kind, found, mirror, passed)
 
-    def _template(self, row: Row, position: int, tree: int, is_https: bool) -> bytes:
-        """The redirect to one candidate; rows whose first mirrors are the same share its bytes."""
-        everyone = row.mirrors[position:] + row.mirrors[:position] + row.others
-        key = (tree, is_https, everyone[: limits.LINKS + 1])
-        template = self._by_mirrors.get(key)
-        if template is None:
-            if len(self._by_mirrors) >= limits.TEMPLATES_REMEMBERED:
-                self._by_mirrors.clear()
-            router = self.state.router
-            chosen, *rest = everyone[: limits.LINKS + 1]
-            others = [
-                (
-                    router.endpoint(index, tree, is_https),
-                    router.world.mirrors[index].mirror.place.country,
-                )
-                for index in rest
-            ]
-            base = router.endpoint(chosen, tree, is_https)
-            self._by_mirrors[key] = template = answers.redirect_template(base, others)
-        return template
+    def _rare(self, verdict: Verdict, tree: int, is_https: bool) -> Around:
+        """What stands around the path for repeats and last resorts; () when nobody serves it."""
+        if verdict.turn:
+            return self._around(verdict.turn, tree, is_https)
+        if not verdict.base_url:
+            return ()
+        return answers.before_location(verdict.base_url), b"\r\n"
 
-    def _last_resort(self, found: FoundFile, path: bytes, client: Client, is_https: bool) -> bytes:
-        """The template of the tree's fallback or origin; b"" when there is neither."""
-        key = found.tree << 1 | is_https
-        template = self._last_resorts.get(key)
-        if template is None:
-            verdict = decide(_request(found, path, client, is_https), self.state.router)
-            base = verdict.base_url
-            template = answers.redirect_template(base, ()) if base else b""
-            self._last_resorts[key] = template
-        return template
+    def _around_row(self, row: Row, position: int, tree: int, is_https: bool) -> Around:
+        return self._around(row.in_turn(position), tree, is_https)
+
+    def _around(self, turn: tuple[int, ...], tree: int, is_https: bool) -> Around:
+        """The redirect to the first of `turn`, with Links to the next.
+
+        Its parts are shared: hundreds of mirrors make some thousands of them, and rows by the ten
+        thousand point there.
+        """
+        router, part = self.router, self._part
+        base = router.endpoint(turn[0], tree, is_https)
+        around = [part(0, "", base)]
+        country = ""
+        for priority, index in enumerate(turn[1 : limits.LINKS + 1], 1):
+            base = router.endpoint(index, tree, is_https)
+            around.append(part(priority, country, base))
+            country = router.world.mirrors[index].mirror.place.country
+        around.append(part(len(around), country, ""))
+        return tuple(around)
+
+    def _part(self, priority: int, country: str, base: str) -> bytes:
+        """What stands between two paths: the end of one field, the beginning of the next.
+
+        `priority` is that of the Link that begins, `country` that of the Link that ends; `base` is
+        "" where none begins.
+        """
+        key = (priority, country, base)
+        part = self._parts.get(key)
+        if part is None:
+            if len(self._parts) >= limits.PARTS_REMEMBERED:
+                self._parts.clear()
+            if priority == 0:
+                part = answers.before_location(base)
+            else:
+                end = answers.after_link(priority - 1, country) if priority > 1 else b"\r\n"
+                part = end + answers.before_link(base) if base else end
+            self._parts[key] = part
+        return part
 
     def explain(self, path: bytes, query: str, client: Client, is_https: bool) -> Decision:
         """The decision for `path`; `ip=` and `scheme=` in the query ask for somebody else.
@@ -121,7 +164,7 @@ class Serving:
                 raise BadQuestionError(str(error)) from None
         if scheme := asked.get("scheme", [""])[-1]:
             is_https = scheme == "https"
-        return explain_path(self.state, path, client, is_https)
+        return explain_path(self.state, path, client, is_https, self.router)
 
     def health(self) -> tuple[bool, list[str]]:
         """Whether a canary of any tree resolves, and what is wrong with the others.
@@ -138,22 +181,27 @@ class Serving:
             if found is None:
                 faults.append(f"the canary {shown} is not in the state")
             elif not any(
-                decide(_request(found, canary, nobody, is_https), self.state.router).base_url
+                decide(
+                    _request(found, canary, nobody, is_https), self.router, 0, self.state.router
+                ).base_url
                 for is_https in (True, False)
             ):
                 faults.append(f"nobody can serve the canary {shown}")
         return len(faults) < len(self.state.canaries), faults
 
 
-def explain_path(state: State, path: bytes, client: Client, is_https: bool) -> Decision:
-    """The decision of `state` for one path and client, in full."""
+def explain_path(
+    state: State, path: bytes, client: Client, is_https: bool, router: Router | None = None
+) -> Decision:
+    """The decision of `state` for one path and client, in full; `router` knows what is down."""
     shown = "/" + path.decode("utf-8", "backslashreplace")
     found = state.find(path)
     if found is None:
         place: Place = state.router.world.zone_place(client.zone)[0]
         return Decision(shown, client.address, place, client.zone, Kind.MISSING, "", "")
     request = _request(found, path, client, is_https)
-    return explain(request, state.router, shown, client.address, quote_text(found.relative))
+    quoted = quote_text(found.relative)
+    return explain(request, router or state.router, shown, client.address, quoted, state.router)
 
 
 def _request(found: FoundFile, path: bytes, client: Client, is_https: bool) -> Request:

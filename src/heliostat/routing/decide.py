@@ -20,18 +20,23 @@ class Verdict:
     base_url: str
     """What the file's relative path is put behind; "" for UNAVAILABLE."""
     row: Row
+    turn: tuple[int, ...] = ()
+    """The mirrors in the order in which this client is sent to them, the chosen one first."""
 
 
-def decide(request: Request, router: Router) -> Verdict:
+def decide(
+    request: Request, router: Router, skip: int = 0, last_resort: Router | None = None
+) -> Verdict:
     """The answer to `request`.
 
-    Never a dead end: candidates, other eligible mirrors, fallback, origin, then 503.
+    Never a dead end: candidates, other eligible mirrors, fallback, origin, then 503. `skip` is how
+    many of the mirrors that the client's turn begins with it has tried already. `last_resort` is
+    the router of those mirrors, too, that a watch sees as not answering: better than a 503.
     """
     tree = request.tree
     row = router.row(request.zone, tree, request.fileset, request.is_https, request.is_ipv6)
     if row.mirrors:
-        mirror = row.mirrors[row.pick(choice_hash(request.client_network, request.path))]
-        return Verdict(Answer.MIRROR, mirror, router.endpoint(mirror, tree, request.is_https), row)
+        return _mirror(request, router, row, skip)
     plain = router.world.trees[tree]
     for answer, bases in (
         (Answer.FALLBACK, plain.fallback),
@@ -41,4 +46,14 @@ def decide(request: Request, router: Router) -> Verdict:
             is_secure = base.startswith("https:")
             if is_secure if request.is_https else plain.http_may_get_https or not is_secure:
                 return Verdict(answer, -1, base, row)
+    if last_resort is not None and last_resort is not router:
+        return decide(request, last_resort, skip)
     return Verdict(Answer.UNAVAILABLE, -1, "", row)
+
+
+def _mirror(request: Request, router: Router, row: Row, skip: int) -> Verdict:
+    turn = row.in_turn(row.pick(choice_hash(request.client_network, request.path)))
+    skip %= len(turn)
+    mirror = turn[skip]
+    base_url = router.endpoint(mirror, request.tree, request.is_https)
+    return Verdict(Answer.MIRROR, mirror, base_url, row, turn[skip:] + turn[:skip])

@@ -8,13 +8,20 @@ from heliostat.routing.router import Router
 from heliostat.routing.world import Request
 
 
-def explain(request: Request, router: Router, path: str, address: str, quoted: str) -> Decision:
-    """The decision on `request` in full.
+def explain(
+    request: Request,
+    router: Router,
+    path: str,
+    address: str,
+    quoted: str,
+    last_resort: Router | None = None,
+) -> Decision:
+    """The decision on `request` in full; `last_resort` as for `decide`.
 
     `path` and `address` are shown as they are; `quoted` is the percent-encoded path relative to
     the tree, which makes the Location. Considered mirrors stand eligible first, then by cost.
     """
-    verdict = decide(request, router)
+    verdict = decide(request, router, 0, last_resort)
     world = router.world
     columns = router.costs_of(request.zone, request.is_ipv6)
     considered = []

@@ -6,7 +6,7 @@ Pure but for a bounded memory of what was asked for lately; it changes no answer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,12 @@ from heliostat.routing.world import Request, World
 
 NEAR_MIRRORS = 24
 """Mirrors of a zone whose holdings decide its rows; three times the most candidates."""
+
+WAYS = 4
+"""Of asking: is_https << 1 | is_ipv6."""
+
+Line = tuple[str, str, int]
+"""(mirror, scheme, family 4 or 6): what a watch looks at."""
 
 MAX_RANKS = 30_000
 """Zones (times two families) remembered at most; about 3 kB each, then they are made anew."""
@@ -49,16 +55,29 @@ class Router:
     hundreds of filesets come down to a few rows a zone.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, down: Collection[Line] = ()) -> None:
+        """`down` are the lines a watch sees as not answering: who has no other gets nothing."""
         self.world = world
+        self.down = frozenset(down)
         self._ranks: dict[int, ZoneRank] = {}
         self._row_count = 0
+        self._indexes = list(range(len(world.mirrors)))  # one number each for all rows to share
         self._holders = [_mask(held) for held in world.filesets]
         self._usable = [
-            [self._usable_mask(tree, is_https) for is_https in (False, True)]
+            [self._usable_mask(tree, bool(way >> 1), bool(way & 1)) for way in range(WAYS)]
             for tree in range(len(world.trees))
         ]
-        self._in = np.array([not routed.why_out for routed in world.mirrors], dtype=np.bool_)
+        anywhere = 0
+        for ways in self._usable:
+            for mask in ways:
+                anywhere |= mask
+        self._in = np.array(
+            [
+                not routed.why_out and (not down or bool(anywhere >> index & 1))
+                for index, routed in enumerate(world.mirrors)
+            ],
+            dtype=np.bool_,
+        )
         self._special = [
             index
             for index, routed in enumerate(world.mirrors)
@@ -75,11 +94,12 @@ class Router:
     def row(self, zone: int, tree: int, fileset: int, is_https: bool, is_ipv6: bool) -> Row:
         """Candidates and shares for one class of requests."""
         rank = self.rank(zone, is_ipv6)
-        return self.row_of(rank, self.holders(fileset, tree, is_https), zone, is_ipv6)
+        holders = self.holders(fileset, tree, is_https, is_ipv6)
+        return self.row_of(rank, holders, zone, is_ipv6)
 
-    def holders(self, fileset: int, tree: int, is_https: bool) -> int:
-        """Bit i is set when mirror i holds the fileset and is reached with that scheme."""
-        return self._holders[fileset] & self._usable[tree][is_https]
+    def holders(self, fileset: int, tree: int, is_https: bool, is_ipv6: bool) -> int:
+        """Bit i is set when mirror i holds the fileset and is reached in that way."""
+        return self._holders[fileset] & self._usable[tree][is_https << 1 | is_ipv6]
 
     def rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
         """The nearest mirrors of a zone."""
@@ -97,6 +117,17 @@ class Router:
         near = holders & rank.near_mask
         row = rank.rows.get(near)
         return self._make_row(rank, near, holders, zone, is_ipv6) if row is None else row
+
+    def answers(self, mirror: int, scheme: str, is_ipv6: bool) -> bool:
+        """False when the watch sees that a client of that family gets no answer there.
+
+        Most clients over IPv6 have IPv4, too, and try it: one working family is enough for them.
+        """
+        if not self.down:
+            return True
+        plain = self.world.mirrors[mirror].mirror
+        families = [4] * plain.has_ipv4 + [6] * (plain.has_ipv6 and (is_ipv6 or not plain.has_ipv4))
+        return not families or any((plain.name, scheme, f) not in self.down for f in families)
 
     def endpoint(self, mirror: int, tree: int, is_https: bool) -> str:
         """The base URL that a client of that scheme is sent to; "" when there is none."""
@@ -116,8 +147,12 @@ class Router:
             return f"takes files up to {routed.mirror.max_file_bytes} bytes only"
         if not self.world.filesets[request.fileset][mirror]:
             return "does not hold this file as it is in the catalog"
-        if not self.endpoint(mirror, request.tree, request.is_https):
+        endpoint = self.endpoint(mirror, request.tree, request.is_https)
+        if not endpoint:
             return f"has no {'https' if request.is_https else 'http'} endpoint that works"
+        scheme = endpoint.partition(":")[0]
+        if not self.answers(mirror, scheme, request.is_ipv6):
+            return f"does not answer this edge's watch over {scheme}"
         place, networks = self.world.zone_place(request.zone)
         return self._why_not_there(mirror, place, networks, request.is_ipv6)
 
@@ -133,16 +168,15 @@ class Router:
             return f"does not serve clients in {place.country}"
         return ""
 
-    def _usable_mask(self, tree: int, is_https: bool) -> int:
-        return _mask(
-            [
-                not routed.why_out and bool(self.endpoint(index, tree, is_https))
-                for index, routed in enumerate(self.world.mirrors)
-            ]
-        )
+    def _usable_mask(self, tree: int, is_https: bool, is_ipv6: bool) -> int:
+        usable = []
+        for index, routed in enumerate(self.world.mirrors):
+            url = "" if routed.why_out else self.endpoint(index, tree, is_https)
+            usable.append(bool(url) and self.answers(index, url.partition(":")[0], is_ipv6))
+        return _mask(usable)
 
-    def _ranked(self, zone: int, is_ipv6: bool) -> list[tuple[float, int]]:
-        """(cost in ms, mirror) of every mirror that may serve the zone at all, sorted."""
+    def _ranked(self, zone: int, is_ipv6: bool, most: int | None = None) -> list[tuple[float, int]]:
+        """(cost in ms, mirror) of the mirrors that may serve the zone at all, sorted."""
         place, networks = self.world.zone_place(zone)
         total_ms = costs(place, networks, is_ipv6, self.world.columns).total_ms
         may = self._in
@@ -152,11 +186,16 @@ class Router:
                 if self._why_not_there(index, place, networks, is_ipv6):
                     may[index] = False
         indexes = np.flatnonzero(may)
-        order = indexes[np.argsort(total_ms[indexes], kind="stable")]
-        return list(zip(total_ms[order].tolist(), order.tolist(), strict=True))
+        if most is not None and len(indexes) > most:
+            limit = np.partition(total_ms[indexes], most - 1)[most - 1]
+            indexes = indexes[total_ms[indexes] <= limit]  # equal ones stay, in their order
+        order = indexes[np.argsort(total_ms[indexes], kind="stable")][:most]
+        return list(
+            zip(total_ms[order].tolist(), map(self._indexes.__getitem__, order), strict=True)
+        )
 
     def _make_rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
-        ranked = self._ranked(zone, is_ipv6)
+        ranked = self._ranked(zone, is_ipv6, NEAR_MIRRORS + 1)
         near = tuple(ranked[:NEAR_MIRRORS])
         mask = 0
         for _, index in near:

@@ -40,7 +40,7 @@ class State:
     """One opened state.
 
     `canaries` are paths that health checks resolve; `mounts` are (tree, prefix, shards), longest
-    prefix first.
+    prefix first. All files are numbered in one row, shard after shard in the order of `mounts`.
     """
 
     def __init__(
@@ -62,6 +62,9 @@ class State:
         prefixes = [tree.prefix.encode().lstrip(b"/") for tree in trees]
         by_length = sorted(range(len(trees)), key=lambda index: -len(prefixes[index]))
         self.mounts = [(index, prefixes[index], shards[index]) for index in by_length]
+        base = 0
+        for _, _, found in self.mounts:
+            base = found.number_from(base)
 
     @property
     def version(self) -> int:

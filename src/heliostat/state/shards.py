@@ -119,6 +119,8 @@ class FoundFile(NamedTuple):
     mtime_s: int
     fileset: int
     sha256: bytes | None
+    number: int
+    """Of the file, in the one row of all files of the state."""
 
 
 class Shard:
@@ -184,7 +186,7 @@ class Shard:
         if len(self.filesets) <= SMALL_PATTERNS:
             self.patterns = np.frombuffer(patterns, np.uint16).astype(np.uint8).tobytes()
 
-    def find(self, tree: int, relative: bytes) -> FoundFile | None:
+    def find(self, tree: int, base: int, relative: bytes) -> FoundFile | None:
         row = self.row_of(relative)
         if row is None:
             return None
@@ -198,6 +200,7 @@ class Shard:
             self._mtimes[row],
             self.filesets[self.patterns[row]],
             digest,
+            base + row,
         )
 
     def path_of(self, row: int) -> bytes:
@@ -207,21 +210,34 @@ class Shard:
 
 
 class TreeShards:
-    """All shards of one tree, found by their first path; `firsts[i]` is that of `shards[i]`."""
+    """All shards of one tree, found by their first path; `firsts[i]` is that of `shards[i]`.
 
-    __slots__ = ("_tree", "firsts", "shards")
+    `bases[i]` is the number of its first file.
+    """
+
+    __slots__ = ("_tree", "bases", "firsts", "shards")
 
     def __init__(self, tree: int, shards: Sequence[Shard]) -> None:
         self._tree = tree
         self.shards = sorted(shards, key=lambda shard: shard.first)
         self.firsts = [shard.first for shard in self.shards]
+        self.bases: list[int] = []
+        self.number_from(0)
 
     def __len__(self) -> int:
         return sum(shard.count for shard in self.shards)
 
+    def number_from(self, base: int) -> int:
+        """Numbers the files from `base` on; the number after the last."""
+        self.bases = []
+        for shard in self.shards:
+            self.bases.append(base)
+            base += shard.count
+        return base
+
     def find(self, relative: bytes) -> FoundFile | None:
-        position = bisect_right(self.firsts, relative)
-        return self.shards[position - 1].find(self._tree, relative) if position else None
+        at = bisect_right(self.firsts, relative) - 1
+        return self.shards[at].find(self._tree, self.bases[at], relative) if at >= 0 else None
 
 
 def map_bytes(path: Path) -> mmap.mmap | bytes:
