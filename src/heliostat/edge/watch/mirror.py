@@ -36,7 +36,8 @@ class WatchedMirror:
         self._paused: frozenset[int] = frozenset()
         self._turn = rng.randrange(len(target.lines)) if target.lines else 0
         self._hot_until = -inf
-        self._asked_until = -inf
+        self._asked_at = -inf
+        """When clients' repeats last brought a round of looks about, or will."""
         self._failed_looks = 0
         """At lines that weren't out, since any line answered."""
         self._first_failure_at = 0.0
@@ -121,13 +122,12 @@ class WatchedMirror:
 
     def look_now(self, now: float) -> None:
         """All lines soon, one after the other; asked again too early, when it is time for that."""
-        if self._asked_until > now + self._settings.asked_every_s * len(self.lines):
+        if self._asked_at >= now:
             return  # the next round waits already
-        at = max(now, self._asked_until)
         lines = [key for key, line in self.lines.items() if not line.out and self._may(key)]
+        self._asked_at = max(now, self._asked_at + self._settings.asked_every_s * len(lines))
         for key in lines:
-            self._own_due[key] = min(at, self._own_due.get(key, inf))
-        self._asked_until = at + self._settings.asked_every_s * len(lines)
+            self._own_due[key] = min(self._asked_at, self._own_due.get(key, inf))
 
     def pause(self, families: frozenset[int]) -> None:
         """This machine lacks `families`: their lines aren't looked at, but for scouts."""

@@ -216,9 +216,11 @@ class Watch:
         self._judge_soon(now)
 
     def _tell(self, old: Judgement, new: Judgement) -> None:
-        for sentence in new.detail:
-            if sentence not in old.detail:
-                log.warning("watch", detail=sentence)
+        doubts = (new.suspects_itself, new.lacking)
+        if doubts != (old.suspects_itself, old.lacking):
+            log.warning(
+                "the watch on this machine itself", detail=new.detail or "all is well again"
+            )
         if (old.down, old.detail, old.lacking) != (self._judgement.down, new.detail, new.lacking):
             self._on_change(self._brief())
 
