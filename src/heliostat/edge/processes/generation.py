@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from heliostat.config.load import LoadedConfig
-from heliostat.config.schema import EdgeSection
+from heliostat.config.schema import Config, EdgeSection
 from heliostat.edge.processes import listeners as listening
 from heliostat.edge.processes.channel import Channel
 from heliostat.edge.processes.children import Place
@@ -24,6 +24,7 @@ from heliostat.edge.processes.steward import StewardTask, run_steward
 from heliostat.edge.processes.worker import Assigned, WorkerTask, run_worker
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.tls import Certificate
+from heliostat.edge.watch import WatchSettings
 from heliostat.state.store import HELD_FOLDER, PUBLISHED_FOLDER, StateStore
 
 STEWARD: Final = "steward"
@@ -33,7 +34,7 @@ STEWARD: Final = "steward"
 class Generation:
     """`places` are the steward's, then the workers'."""
 
-    section: EdgeSection
+    config: Config
     certificate: Certificate | None
     served: dict[str, list[Listener]]
     """By address, those of `listen` and `http_listen`."""
@@ -42,6 +43,10 @@ class Generation:
     places: list[Place] = field(default_factory=list)
     is_in_charge: bool = False
     begun_s: float = 0.0
+
+    @property
+    def section(self) -> EdgeSection:
+        return self.config.edge
 
     @property
     def workers(self) -> list[Place]:
@@ -63,13 +68,14 @@ def worker_count(section: EdgeSection) -> int:
     return section.workers or len(os.sched_getaffinity(0))
 
 
-def prepare(section: EdgeSection, held: Sequence[Listener]) -> Generation:
+def prepare(config: Config, held: Sequence[Listener]) -> Generation:
     """A generation without children, on the descriptors in `held` where they fit, else new ones.
 
     Raises:
         ListenError: an address can't be listened on; what was opened is closed again.
         CertificateError: see `Certificate`.
     """
+    section = config.edge
     certificate = None
     if section.tls_certificate and section.tls_key:
         certificate = Certificate(section.tls_certificate, section.tls_key)
@@ -104,7 +110,7 @@ def prepare(section: EdgeSection, held: Sequence[Listener]) -> Generation:
             admin = Listener(section.admin_listen, sock)
         except ListenError as error:  # serving matters more than being looked at
             fault = str(error)
-    return Generation(section, certificate, served, admin, fault)
+    return Generation(config, certificate, served, admin, fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +147,19 @@ def _steward_place(
             certificate=generation.certificate,
             workers=count,
             restarts=around.restarts(),
+            watch=_watch_settings(generation.config) if generation.section.watch else None,
         )
         return run_steward(task, channel)
 
     return Place(STEWARD, run)
+
+
+def _watch_settings(config: Config) -> WatchSettings:
+    return WatchSettings(
+        references=tuple(config.edge.watch_references),
+        allow_private=config.probe.allow_private,
+        ca_file=config.edge.watch_ca,
+    )
 
 
 def _worker_place(

@@ -23,12 +23,12 @@ class Signals:
     def fileno(self) -> int:
         return self._read.fileno()
 
-    def take(self) -> set[int]:
-        """The numbers of those that came since the last call."""
+    def take(self) -> list[int]:
+        """The numbers of those that came since the last call, in their order."""
         try:
-            return set(self._read.recv(4096))
+            return list(self._read.recv(4096))
         except BlockingIOError:
-            return set()
+            return []
 
     def close(self) -> None:
         self._read.close()

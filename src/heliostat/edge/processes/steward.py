@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import random
 import signal
 import socket
 import time
@@ -32,6 +33,7 @@ from heliostat.edge.processes.listeners import Listener, format_address, open_li
 from heliostat.edge.processes.rundir import STEWARD_LOCK, STEWARD_SOCKET, RunFolder
 from heliostat.edge.sync import StateSync
 from heliostat.edge.tls import DAY_S, Certificate
+from heliostat.edge.watch import Watch, WatchReport, WatchSettings, targets_of
 from heliostat.state.opened import State
 from heliostat.state.store import StateStore
 
@@ -47,20 +49,6 @@ END_S: Final = 2.0
 
 DETAIL_LINES: Final = 20
 CERTIFICATE_LOOK_S: Final = 2.0
-
-Line = tuple[str, str, int]
-"""(mirror, scheme, family 4 or 6)"""
-
-
-class WatchPort(Protocol):
-    """What looks at mirrors."""
-
-    def use(self, state: State) -> None: ...
-    def redirected(self, mirrors: Iterable[str]) -> None: ...
-    def look_now(self, mirror: str) -> None: ...
-    def down(self) -> Iterable[Line]: ...
-    def detail(self) -> Iterable[str]: ...
-    async def run(self) -> None: ...
 
 
 class CollectorPort(Protocol):
@@ -89,8 +77,8 @@ class StewardTask:
     certificate: Certificate | None
     workers: int
     restarts: int
-    make_watch: Callable[[Callable[[], None]], WatchPort] | None = None
-    """Given what to call when something changed."""
+    watch: WatchSettings | None = None
+    """None: no mirror is looked at."""
     make_collector: Callable[[], CollectorPort] | None = None
     """Called once the steward is at work: no other one writes then."""
 
@@ -107,7 +95,8 @@ class Steward:
         self._state: State | None = None
         self._is_settled = False
         """True once it is known whether anything is held."""
-        self._watch: WatchPort | None = None
+        self._watch: Watch | None = None
+        self._sight: WatchReport | None = None
         self._collector: CollectorPort | None = None
         self._is_drained = task.run.is_drained
         self._is_stopping = False
@@ -156,8 +145,13 @@ class Steward:
         await self._look_at_source()
         if self._task.make_collector is not None:
             self._collector = self._task.make_collector()
-        if self._task.make_watch is not None:
-            self._watch = self._task.make_watch(self._tell)
+        if self._task.watch is not None:
+            self._watch = Watch(
+                self._task.watch,
+                clock=time.monotonic,
+                rng=random.Random(),  # noqa: S311 - jitter
+                on_change=self._seen,
+            )
         if self._state is not None:
             self._put_to_use(self._state)
         jobs = [self._sync.run(), self._serve_admin(), self._watch_certificate()]
@@ -189,7 +183,7 @@ class Steward:
         if self._collector is not None:
             self._collector.use(state)
         if self._watch is not None:
-            self._watch.use(state)
+            self._watch.use(targets_of(state))
 
     def _settle(self) -> None:
         self._is_settled = True
@@ -202,11 +196,11 @@ class Steward:
         return [*state, self._news()]
 
     def _news(self) -> dict[str, Any]:
-        detail = list(self._watch.detail()) if self._watch else []
+        detail = list(self._sight.detail) if self._sight else []
         if self._task.certificate is not None:
             detail += self._task.certificate.detail(time.time())
         return {
-            "down": [list(line) for line in self._watch.down()] if self._watch else [],
+            "down": sorted(map(list, self._sight.down)) if self._sight else [],
             "draining": self._is_drained,
             "detail": detail[:DETAIL_LINES],
         }
@@ -217,6 +211,10 @@ class Steward:
         if news != self._told:
             self._told = news
             self._hub.tell(news)
+
+    def _seen(self, report: WatchReport) -> None:
+        self._sight = report
+        self._tell()
 
     def _on_frame(self, index: int, kind: bytes, payload: bytes) -> None:
         if self._collector is not None:

@@ -106,7 +106,7 @@ class Supervisor:
         self._around = Surroundings(
             run, RepeatTable(), lambda: self._phase is not Phase.RUNNING, lambda: self._restarts
         )
-        self._current = generations.prepare(loaded.config.edge, inherited)
+        self._current = generations.prepare(loaded.config, inherited)
         generations.fill(self._current, loaded, self._around)
         self._next: Generation | None = None
         self._old: list[Child] = []
@@ -194,12 +194,11 @@ class Supervisor:
         numbers = self._signals.take()
         if signal.SIGHUP in numbers:
             self._reload()
-        if signal.SIGINT in numbers or (
-            signal.SIGTERM in numbers and self._phase is not Phase.RUNNING
-        ):
-            self._hurry()
-        elif signal.SIGTERM in numbers:
-            self._drain()
+        for number in numbers:
+            if number == signal.SIGTERM and self._phase is Phase.RUNNING:
+                self._drain()
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                self._hurry()
 
     def _drain(self) -> None:
         drain_s = self._current.section.drain_s
@@ -462,7 +461,7 @@ class Supervisor:
             loaded = self._load()
             if self._next is not None:
                 self._give_up_next("a newer one came")
-            coming = generations.prepare(loaded.config.edge, self._current.listeners)
+            coming = generations.prepare(loaded.config, self._current.listeners)
         except (HeliostatError, OSError) as error:
             log.error("configuration not taken, the old one stays", reason=str(error))
             self._notifier.ready("serving; the new configuration was no good")
