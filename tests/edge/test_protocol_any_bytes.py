@@ -104,7 +104,8 @@ def let_a_minute_pass(handler: Handler) -> None:
 def forget(handler: Handler) -> None:
     """A new serving of the same state, a minute later."""
     assert handler.serving is not None
-    handler.use(handler.serving.state)
+    state, handler.serving, handler.fast = handler.serving.state, None, None
+    handler.use(state)
     let_a_minute_pass(handler)
 
 

@@ -89,20 +89,31 @@ class Handler:
         self._explains_left = limits.EXPLAINS_PER_S
         self.repeats.tick(now_s)
 
+    def prepare(self, state: State) -> Serving:
+        """What will serve by `state`, with what is remembered now; for another thread, too."""
+        serving = Serving(state, self.proxies, self.tally, self.repeats, self.down)
+        if self.serving is not None:
+            serving.carry(self.serving)
+        return serving
+
+    def switch(self, serving: Serving) -> Serving | None:
+        """Serves by it from the next request on; returns what served until now."""
+        old, self.serving = self.serving, serving
+        self.fast = serving.fast
+        return old
+
     def use(self, state: State) -> None:
-        """Serves by `state` from the next request on; requests under way keep theirs."""
-        self._serve(state)
+        """`prepare` and `switch` in one."""
+        self.switch(self.prepare(state))
 
-    def set_down(self, lines: Collection[Line]) -> None:
-        """What the watch sees as not answering: (mirror, scheme, family 4 or 6)."""
-        if self.down != frozenset(lines):
-            self.down = frozenset(lines)
-            if self.serving is not None:
-                self._serve(self.serving.state)
+    def set_down(self, lines: Collection[Line]) -> bool:
+        """What the watch sees as not answering: (mirror, scheme, family 4 or 6).
 
-    def _serve(self, state: State) -> None:
-        self.serving = Serving(state, self.proxies, self.tally, self.repeats, self.down)
-        self.fast = self.serving.fast
+        True when that is news: it counts from the next `prepare` on.
+        """
+        changed = self.down != frozenset(lines)
+        self.down = frozenset(lines)
+        return changed
 
     def peer(self, address: str, is_https: bool) -> Peer:
         is_trusted = self.proxies.trusts(address)

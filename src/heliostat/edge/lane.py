@@ -16,16 +16,17 @@ from __future__ import annotations
 import binascii
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from heliostat.edge import limits
 from heliostat.edge.clients import Client
+from heliostat.edge.deadline import Deadline
+from heliostat.edge.redirects import Around, Redirects
 from heliostat.edge.repeats import KEY_BITS, NEWEST, OLDEST, PRINT_MASK, SLOT_MASK, RepeatTable
 from heliostat.edge.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.routing.router import WAYS, Router
-from heliostat.routing.shares import HASH_BITS, PATH_SPREAD, Row, network_hash
+from heliostat.routing.shares import HASH_BITS, PATH_SPREAD, network_hash
 from heliostat.state.opened import State
 from heliostat.state.shards import FLAG_SHA256, PLAIN_BYTES
 
@@ -37,12 +38,6 @@ _MASK64 = (1 << 64) - 1
 _SALT_BITS = KEY_BITS - HASH_BITS
 _SALT_MASK = (1 << _SALT_BITS) - 1
 _DIGESTS = b"Digest: SHA-256=%b\r\nRepr-Digest: sha-256=:%b:\r\n"
-
-Around = tuple[bytes, ...]
-"""What stands around the places of a file's path in a head: `path.join(around)` is the head."""
-
-MakeAround = Callable[[Row, int, int, bool], Around]
-"""(row, position of the candidate, tree, is_https) → its redirect."""
 
 Prepared = tuple[Any, ...]
 """One row, flat, so that a choice touches little memory: a table of _STEPS bytes, thresholds, the
@@ -132,12 +127,12 @@ class FastLane:
         self,
         state: State,
         router: Router,
-        make_around: MakeAround,
+        redirects: Redirects,
         tally: Tally,
         repeats: RepeatTable,
     ) -> None:
         self._router = router
-        self._make_around = make_around
+        self._redirects = redirects
         self._tally = tally
         self._repeats = repeats
         self._slots = repeats.slots
@@ -180,15 +175,48 @@ class FastLane:
         )
         return shared
 
-    def zones(self) -> list[int]:
-        """The zones in use, as `warm` takes them."""
-        return list(self._zone_lanes)
+    def carry(self, old: FastLane, *, same_files: bool, same_zones: bool, until: Deadline) -> None:
+        """Takes over what `old` remembers, as far as it still holds, until the time is up.
 
-    def warm(self, key: int) -> None:
-        """Makes the lane of a zone that the lane before this one had in use."""
+        For a thread beside the one that serves by `old`. `same_files` says that paths, numbers and
+        filesets are as they were, `same_zones` that addresses are in the zones they were in.
+        """
+        if same_files:
+            self._files = old._files
+        else:
+            for line in list(old._files):
+                if until.is_past():
+                    return
+                self._find(line)
+        if same_zones:
+            for key in list(old._zone_lanes):
+                if until.is_past():
+                    return
+                self._warm(key)
+            for kind, blocks in enumerate(old.blocks):
+                self._carry_blocks(kind, blocks)
+
+    def _warm(self, key: int) -> None:
+        """Makes a zone's lane, with the rows of all files that there may be for it."""
         zone, is_ipv6, is_https = key >> 2, bool(key >> 1 & 1), bool(key & 1)
-        if key not in self._zone_lanes and len(self._zone_lanes) < limits.LANES_REMEMBERED:
-            self._zone_lane(key, zone, is_ipv6, is_https)
+        shared = self._zone_lane(key, zone, is_ipv6, is_https)
+        for tree, holders in enumerate(shared.holders):
+            by_near = {held & shared.near_mask: held for held in holders}
+            for near, held in by_near.items():
+                if near and self._prepared_count < limits.PREPARED_REMEMBERED - 1:
+                    self._prepare(shared, tree, held, near)
+
+    def _carry_blocks(self, kind: int, blocks: dict[bytes, Lane]) -> None:
+        mine = self.blocks[kind]
+        for block, lane in list(blocks.items()):
+            shared = lane.shared
+            if shared is None:
+                mine[block] = lane
+                continue
+            key = shared.zone << 2 | shared.is_ipv6 << 1 | shared.is_https
+            new = self._zone_lanes.get(key)
+            if new is not None:
+                mine[block] = Lane(new, lane.salt, lane.is_https, lane.tag)
 
     def forget(self) -> None:
         """Drops what is remembered; it is made anew as it is needed."""
@@ -336,7 +364,8 @@ class FastLane:
 
     def _fill(self, shared: ZoneLane, tree: int, near: int, prepared: Prepared, at: int) -> Around:
         """Makes the redirect to one candidate, the first time it is chosen."""
-        around = self._make_around(prepared[2], (at - _FIRST) // 2, tree, shared.is_https)
+        turn = prepared[2].in_turn((at - _FIRST) // 2)
+        around = self._redirects.around(turn, tree, shared.is_https)
         known = shared.prepared[tree]
         if known.get(near) is prepared:
             known[near] = (*prepared[:at], around, *prepared[at + 1 :])

@@ -185,6 +185,7 @@ class EdgeProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self, self._network)
         self._transport = self._send = None
+        self._parser = None  # it knows us, and would keep us until the next look for cycles
         self._is_between = False
 
     def pause_writing(self) -> None:

@@ -12,7 +12,9 @@ from urllib.parse import parse_qs
 
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
-from heliostat.edge.lane import Around, FastLane
+from heliostat.edge.deadline import Deadline
+from heliostat.edge.lane import FastLane
+from heliostat.edge.redirects import Around, Redirects
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.tally import Tally
 from heliostat.edge.target import quote, quote_text
@@ -23,7 +25,7 @@ from heliostat.model.place import Place
 from heliostat.routing.decide import Verdict, decide
 from heliostat.routing.explain import explain
 from heliostat.routing.router import Line, Router
-from heliostat.routing.shares import Row, choice_hash
+from heliostat.routing.shares import choice_hash
 from heliostat.routing.world import Request
 from heliostat.state.opened import State
 from heliostat.state.shards import FoundFile
@@ -68,8 +70,20 @@ class Serving:
         self.state = state
         self.router = Router(state.router.world, down) if down else state.router
         self.clients = ClientMemory(state.zones, proxies)
-        self.fast = FastLane(state, self.router, self._around_row, tally, repeats)
-        self._parts: dict[tuple[int, str, str], bytes] = {}
+        self.redirects = Redirects(self.router)
+        self.fast = FastLane(state, self.router, self.redirects, tally, repeats)
+
+    def carry(self, old: Serving) -> None:
+        """Takes over what `old` remembers and still holds; for another thread, too."""
+        same_zones = self.state.zones is old.state.zones
+        if same_zones:
+            self.clients = old.clients
+        self.fast.carry(
+            old.fast,
+            same_files=self.state.has_files_of(old.state),
+            same_zones=same_zones,
+            until=Deadline(limits.CARRY_TIME_S),
+        )
 
     def redirect(
         self, path: bytes, client: Client, is_https: bool, repeats: int = 0
@@ -86,7 +100,7 @@ class Serving:
         row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
         if row.mirrors and not repeats:
             position = row.pick(choice_hash(client.network, path))
-            around = self._around_row(row, position, tree, is_https)
+            around = self.redirects.around(row.in_turn(position), tree, is_https)
             kind, mirror, passed = Kind.MIRROR, row.mirrors[position], -1
         else:
             verdict = decide(
@@ -106,49 +120,10 @@ class Serving:
     def _rare(self, verdict: Verdict, tree: int, is_https: bool) -> Around:
         """What stands around the path for repeats and last resorts; () when nobody serves it."""
         if verdict.turn:
-            return self._around(verdict.turn, tree, is_https)
+            return self.redirects.around(verdict.turn, tree, is_https)
         if not verdict.base_url:
             return ()
         return answers.before_location(verdict.base_url), b"\r\n"
-
-    def _around_row(self, row: Row, position: int, tree: int, is_https: bool) -> Around:
-        return self._around(row.in_turn(position), tree, is_https)
-
-    def _around(self, turn: tuple[int, ...], tree: int, is_https: bool) -> Around:
-        """The redirect to the first of `turn`, with Links to the next.
-
-        Its parts are shared: hundreds of mirrors make some thousands of them, and rows by the ten
-        thousand point there.
-        """
-        router, part = self.router, self._part
-        base = router.endpoint(turn[0], tree, is_https)
-        around = [part(0, "", base)]
-        country = ""
-        for priority, index in enumerate(turn[1 : limits.LINKS + 1], 1):
-            base = router.endpoint(index, tree, is_https)
-            around.append(part(priority, country, base))
-            country = router.world.mirrors[index].mirror.place.country
-        around.append(part(len(around), country, ""))
-        return tuple(around)
-
-    def _part(self, priority: int, country: str, base: str) -> bytes:
-        """What stands between two paths: the end of one field, the beginning of the next.
-
-        `priority` is that of the Link that begins, `country` that of the Link that ends; `base` is
-        "" where none begins.
-        """
-        key = (priority, country, base)
-        part = self._parts.get(key)
-        if part is None:
-            if len(self._parts) >= limits.PARTS_REMEMBERED:
-                self._parts.clear()
-            if priority == 0:
-                part = answers.before_location(base)
-            else:
-                end = answers.after_link(priority - 1, country) if priority > 1 else b"\r\n"
-                part = end + answers.before_link(base) if base else end
-            self._parts[key] = part
-        return part
 
     def explain(self, path: bytes, query: str, client: Client, is_https: bool) -> Decision:
         """The decision for `path`; `ip=` and `scheme=` in the query ask for somebody else.

@@ -22,6 +22,7 @@ from heliostat.state.documents import (
     MirrorDocument,
     MirrorsDocument,
     NoticeDocument,
+    ShardDocument,
     ShardsDocument,
     TreesDocument,
     parse,
@@ -31,6 +32,7 @@ from heliostat.state.manifest import ZONES_ROLE, Manifest
 from heliostat.state.shards import FoundFile, Shard, TreeShards, map_file
 from heliostat.state.store import StateStore
 
+SHARD_KINDS = ("paths", "files", "digests")
 MAX_TREES = 1_000
 MAX_MIRRORS = 20_000
 MAX_FILESETS = 1_000_000
@@ -74,6 +76,18 @@ class State:
     def published_at(self) -> datetime:
         return self.manifest.published_at
 
+    def has_files_of(self, other: State) -> bool:
+        """True when paths, numbers and filesets of all files are those of `other`."""
+        mine, its = self.manifest.files, other.manifest.files
+        return self._file_roles() == other._file_roles() and all(
+            mine[role] == its[role] for role in self._file_roles()
+        )
+
+    def _file_roles(self) -> list[str]:
+        shards = [shard.role for _, _, found in self.mounts for shard in found.shards]
+        kinds = [f"{role}-{kind}" for role in shards for kind in SHARD_KINDS]
+        return ["trees", "shards", *(role for role in kinds if role in self.manifest.files)]
+
     def find(self, path: bytes) -> FoundFile | None:
         """The file at `path`: decoded, without the leading slash. The longest prefix wins."""
         for _, prefix, shards in self.mounts:
@@ -82,8 +96,14 @@ class State:
         return None
 
 
-def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) -> State:
-    """Opens the state `manifest` names.
+def open_state(
+    store: StateStore,
+    manifest: Manifest,
+    *,
+    verify: bool = True,
+    previous: State | None = None,
+) -> State:
+    """Opens the state `manifest` names; files it shares with `previous` aren't mapped again.
 
     Raises:
         DamagedStateError: a file is missing, changed (with `verify`), or not of its form.
@@ -91,7 +111,7 @@ def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) ->
     if verify:
         store.verify(manifest)
     try:
-        return _open(store, manifest)
+        return _open(store, manifest, previous)
     except (ValueError, LookupError, TypeError, OverflowError) as error:
         # Its files are whole, and still don't fit together: somebody made it badly.
         raise DamagedStateError(
@@ -100,7 +120,8 @@ def open_state(store: StateStore, manifest: Manifest, *, verify: bool = True) ->
         ) from error
 
 
-def _open(store: StateStore, manifest: Manifest) -> State:
+def _open(store: StateStore, manifest: Manifest, previous: State | None) -> State:
+    known = _Known(previous, manifest)
 
     def view(role: str) -> memoryview:
         file = manifest.files.get(role)
@@ -116,23 +137,16 @@ def _open(store: StateStore, manifest: Manifest) -> State:
     shards_document = parse(ShardsDocument, view("shards"), where("shards"))
     notice = parse(NoticeDocument, view("notice"), where("notice"))
     _check_sizes(mirrors, trees_document, shards_document, where("shards"))
-    prefix = f"{ZONES_ROLE}-"
-    try:
-        zones = ZoneTable.from_buffers(
-            {
-                role.removeprefix(prefix): view(role)
-                for role in manifest.files
-                if role.startswith(prefix)
-            }
-        )
-    except GeoError as error:
-        raise DamagedStateError(f"{store.folder}: {error}") from None
+    zones = known.zones() or _zones(store, manifest, view)
     trees = [document.to_tree() for document in trees_document.trees]
     shards: list[list[Shard]] = [[] for _ in trees]
     for document in shards_document.shards:
+        if found := known.shard(document):
+            shards[document.tree].append(found)
+            continue
         paths, files, digests = (
             store.path_of(manifest.files[role]) if role in manifest.files else store.folder / role
-            for role in (f"{document.role}-{kind}" for kind in ("paths", "files", "digests"))
+            for role in (f"{document.role}-{kind}" for kind in SHARD_KINDS)
         )
         first = document.first.encode("latin-1")
         shards[document.tree].append(
@@ -144,6 +158,7 @@ def _open(store: StateStore, manifest: Manifest) -> State:
                 document.count,
                 document.filesets,
                 is_plain=document.is_plain,
+                role=document.role,
             )
         )
     world = World(
@@ -160,6 +175,47 @@ def _open(store: StateStore, manifest: Manifest) -> State:
     ]
     tree_shards = [TreeShards(index, found) for index, found in enumerate(shards)]
     return State(manifest, trees, tree_shards, zones, world, canaries, notice)
+
+
+class _Known:
+    """What a newer state shares with the one before: files are named by content."""
+
+    def __init__(self, previous: State | None, manifest: Manifest) -> None:
+        self._previous = previous
+        self._new = manifest.files
+        self._old = previous.manifest.files if previous else {}
+        self._shards: dict[str, Shard] = {}
+        if previous:
+            for _, _, shards in previous.mounts:
+                self._shards |= {shard.role: shard for shard in shards.shards}
+
+    def zones(self) -> ZoneTable | None:
+        """The zone table, if it is the same."""
+        prefix = f"{ZONES_ROLE}-"
+        new = {role: file for role, file in self._new.items() if role.startswith(prefix)}
+        old = {role: file for role, file in self._old.items() if role.startswith(prefix)}
+        return self._previous.zones if self._previous and new == old else None
+
+    def shard(self, document: ShardDocument) -> Shard | None:
+        """A shard, if its files are the same."""
+        shard = self._shards.get(document.role)
+        roles = [f"{document.role}-{kind}" for kind in SHARD_KINDS]
+        if shard is None or any(self._new.get(role) != self._old.get(role) for role in roles):
+            return None
+        if max(document.filesets, default=0) < 0 or len(document.filesets) != len(shard.filesets):
+            return None
+        if shard.first != document.first.encode("latin-1") or shard.count != document.count:
+            return None
+        return shard.with_filesets(document.filesets)
+
+
+def _zones(store: StateStore, manifest: Manifest, view: Callable[[str], memoryview]) -> ZoneTable:
+    prefix = f"{ZONES_ROLE}-"
+    roles = [role for role in manifest.files if role.startswith(prefix)]
+    try:
+        return ZoneTable.from_buffers({role.removeprefix(prefix): view(role) for role in roles})
+    except GeoError as error:
+        raise DamagedStateError(f"{store.folder}: {error}") from None
 
 
 def _check_sizes(

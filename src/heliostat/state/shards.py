@@ -16,6 +16,7 @@ import os
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -141,6 +142,7 @@ class Shard:
         "flags",
         "is_plain",
         "patterns",
+        "role",
         "row_of",
     )
 
@@ -154,7 +156,9 @@ class Shard:
         filesets: Sequence[int],
         *,
         is_plain: bool,
+        role: str = "",
     ) -> None:
+        self.role = role
         self.first = first
         self.is_plain = is_plain
         self.count = count
@@ -179,12 +183,18 @@ class Shard:
         patterns = view[16 * count : 18 * count].cast("H")
         self.flags = view[18 * count :]
         self.all_have_sha256 = bool(np.all(np.frombuffer(self.flags, np.uint8) & FLAG_SHA256))
-        if max(patterns, default=-1) >= len(self.filesets):
+        if count and int(np.frombuffer(patterns, np.uint16).max()) >= len(self.filesets):
             raise DamagedStateError(f"{files}: names a fileset that isn't there; publish again")
 
         self.patterns: memoryview | bytes = patterns
         if len(self.filesets) <= SMALL_PATTERNS:
             self.patterns = np.frombuffer(patterns, np.uint16).astype(np.uint8).tobytes()
+
+    def with_filesets(self, filesets: Sequence[int]) -> Shard:
+        """The same files, where a newer state numbers their filesets in another way."""
+        shard = copy(self)
+        shard.filesets = list(filesets)
+        return shard
 
     def find(self, tree: int, base: int, relative: bytes) -> FoundFile | None:
         row = self.row_of(relative)
