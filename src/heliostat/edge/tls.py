@@ -31,6 +31,9 @@ CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 DAY_S: Final = 86_400
 
+_MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL says of a key that is not the certificate's, or not even of its kind."""
+
 Stamp = tuple[tuple[int, int, int], ...]
 
 
@@ -148,7 +151,7 @@ def _load_into(
     try:
         context.load_cert_chain(chain_file, key_file, password=no_password)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _MISMATCHES:
             text = f"{key}: is not the key of {certificate}; put both files of one pair there"
         else:
             reason = (error.reason or "not PEM").replace("_", " ").lower()

@@ -278,9 +278,10 @@ class Steward:
             elif found:
                 log.info("new certificate in use", ends_at_s=int(certificate.ends_at_s))
             today = int(time.time() // DAY_S)
-            if today != self._warned_on and not certificate.fault:
+            lines = certificate.detail(time.time())
+            if lines and (today != self._warned_on or found):
                 self._warned_on = today
-                for line in certificate.detail(time.time()):
+                for line in lines:
                     log.warning(line, certificate=str(certificate.files[0]))
             await asyncio.sleep(CERTIFICATE_LOOK_S)
 
