@@ -33,16 +33,9 @@ def locate(address: str, zones: ZoneTable) -> Client:
     Raises:
         ValueError: not an IP address.
     """
-    try:
-        packed = (
-            socket.inet_pton(socket.AF_INET6, address)
-            if ":" in address
-            else socket.inet_pton(socket.AF_INET, address)
-        )
-    except OSError:
-        raise ValueError(f'"{address}" is not an IP address') from None
-    if packed.startswith(_MAPPED) and len(packed) == 16:
-        packed = packed[12:]
+    packed = _packed(address)
+    if packed is None:
+        raise ValueError(f'"{address}" is not an IP address')
     if len(packed) == 4:
         number = int.from_bytes(packed)
         return Client(address, number >> 8, zones.zone4(number), False)
@@ -52,29 +45,31 @@ def locate(address: str, zones: ZoneTable) -> Client:
 
 def network_key(address: str) -> bytes:
     """The /24 or /48 that an address is in, as bytes to count by."""
-    if ":" in address:
-        packed = socket.inet_pton(socket.AF_INET6, address)
-        return packed[12:15] if packed.startswith(_MAPPED) else packed[:6]
-    return socket.inet_pton(socket.AF_INET, address)[:3]
+    packed = _packed(address) or b""
+    return packed[: 3 if len(packed) == 4 else 6]
 
 
 class TrustedProxies:
     """The networks whose X-Forwarded-For is believed."""
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = [ipaddress.ip_network(network) for network in networks]
+        parsed = [ipaddress.ip_network(network) for network in networks]
+        self._networks = {
+            size: [
+                (
+                    8 * size - network.prefixlen,
+                    int(network.network_address) >> 8 * size - network.prefixlen,
+                )
+                for network in parsed
+                if network.max_prefixlen == 8 * size
+            ]
+            for size in (4, 16)
+        }
 
     def trusts(self, address: str) -> bool:
         """True if `address` is one of them; nonsense isn't."""
-        if not self._networks:
-            return False
-        try:
-            parsed: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in self._networks)
+        packed = _packed(address)
+        return packed is not None and self._trusts(packed)
 
     def client_address(self, forwarded_for: str) -> str | None:
         """The last address of an X-Forwarded-For that isn't a trusted proxy itself.
@@ -83,25 +78,39 @@ class TrustedProxies:
         """
         for entry in reversed(forwarded_for[-limits.FORWARDED_FOR_BYTES :].split(",")):
             address = _bare_address(entry.strip())
-            if address is None:
+            packed = _packed(address)
+            if packed is None:
                 return None
-            if not self.trusts(address):
-                return address
+            if not self._trusts(packed):
+                return _text(packed)
         return None
 
+    def _trusts(self, packed: bytes) -> bool:
+        number = int.from_bytes(packed)
+        return any(number >> shift == base for shift, base in self._networks[len(packed)])
 
-def _bare_address(entry: str) -> str | None:
+
+def _packed(address: str) -> bytes | None:
+    """An address as 4 or 16 bytes, IPv4-mapped IPv6 as IPv4; None when it is none."""
+    try:
+        if ":" not in address:
+            return socket.inet_pton(socket.AF_INET, address)
+        packed = socket.inet_pton(socket.AF_INET6, address)
+    except (OSError, ValueError):  # a NUL is a ValueError
+        return None
+    return packed[12:] if packed.startswith(_MAPPED) else packed
+
+
+def _text(packed: bytes) -> str:
+    """An address in its usual form (RFC 5952)."""
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def _bare_address(entry: str) -> str:
     """An entry of X-Forwarded-For without brackets and port, as some proxies add them."""
     if entry.startswith("["):
-        entry = entry[1:].partition("]")[0]
-    elif entry.count(":") == 1:
-        entry = entry.partition(":")[0]
-    if "%" in entry:  # ipaddress takes an interface's name there; no client has one
-        return None
-    try:
-        return str(ipaddress.ip_address(entry))
-    except ValueError:
-        return None
+        return entry[1:].partition("]")[0]
+    return entry.partition(":")[0] if entry.count(":") == 1 else entry
 
 
 class ClientMemory:
