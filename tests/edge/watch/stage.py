@@ -25,6 +25,7 @@ FAST = WatchSettings(
     cold_every_s=0.2,
     repeats_s=(0.04, 0.15),
     asked_every_s=0.2,
+    together_s=0.01,
     judge_every_s=0.02,
     references_every_s=0.1,
     names_for_s=0.2,

@@ -215,3 +215,30 @@ async def test_mirrors_that_clients_are_sent_to_are_looked_at_more_often() -> No
         running.watch.redirected(["m1", "nobody"])
         await running.looked("m1", 5)
         assert running.looks("m0") == 1
+
+
+async def test_more_mirrors_than_looks_at_once_are_all_looked_at_again_and_again() -> None:
+    async def slowly(*_: str) -> bytes:
+        await asyncio.sleep(0.02)
+        return head()
+
+    settings = replace(FAST, looks_at_once=2)
+    async with served(slowly) as server:
+        targets = [target(f"m{n}", server.base) for n in range(10)]
+        async with watching(*targets, settings=settings) as running:
+            await asyncio.gather(*(running.looked(f"m{n}", 4) for n in range(10)))
+            assert server.open_most == 2
+
+
+async def test_a_watch_that_was_cancelled_runs_on_where_it_was() -> None:
+    async def slowly(*_: str) -> bytes:
+        await asyncio.sleep(0.05)
+        return head()
+
+    async with served(slowly) as server:
+        async with watching(target("m", server.base)) as running:
+            await running.until(lambda: server.open_now == 1)
+        task = asyncio.create_task(running.watch.run())
+        await running.looked("m", 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

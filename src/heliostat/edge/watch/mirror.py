@@ -214,7 +214,7 @@ class WatchedMirror:
         for other, line in self.lines.items():
             steady = line.out == self.lines[key].out
             if other != key and self._may(other) and not line.doubted and steady:
-                self._own_due[other] = now
+                self._own_due[other] = min(now, self._own_due.get(other, inf))
 
     def _perhaps_all_out(self, now: float) -> None:
         settings = self._settings

@@ -46,6 +46,9 @@ class WatchSettings:
     """Each pause is longer or shorter by up to this share, so that edges don't fall in step."""
     looks_at_once: int = 128
     """Looks under way: 500 black holes, each looked at for 2.5 of 10 s, are 125."""
+    together_s: float = 0.25
+    """Looks that fall due within so long are begun together: TLS costs half as much of the CPU when
+    its caches are warm."""
     judge_every_s: float = 0.25
     """What all looks mean together is worked out at most so often."""
     references_every_s: float = 10

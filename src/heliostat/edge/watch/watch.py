@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 
 import structlog
 
@@ -50,11 +51,10 @@ class Watch:
         """When a mirror may be due; entries that no longer fit are passed over."""
         self._queued: dict[str, float] = {}
         """The earliest entry of each mirror in the queue: none is put behind it."""
+        self._start_again_at = self._ask_again_at = self._scout_at = -inf
         self._looks: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
         self._reached: bool | None = None
-        self._ask_again_at = 0.0
-        self._scout_at = 0.0
         self._judge_at: float | None = None
         self._judgement = Judgement(frozenset(), False, frozenset(), False, ())
         self._looks_done = 0
@@ -114,13 +114,16 @@ class Watch:
     def _put(self, mirror: WatchedMirror) -> None:
         """Sees to it that the queue has an entry for when the mirror is due."""
         name, due = mirror.target.mirror, mirror.due
-        if due < self._queued.get(name, float("inf")):
+        if due < self._queued.get(name, inf):
             self._queued[name] = due
             heapq.heappush(self._queue, (due, name))
             if self._queue[0][1] == name:
                 self._wake.set()
 
     def _start_looks(self, now: float) -> None:
+        if now < self._start_again_at or self._next_look() > now:
+            return
+        self._start_again_at = now + self._settings.together_s
         while self._queue and self._queue[0][0] <= now:
             if len(self._looks) >= self._settings.looks_at_once:
                 return  # a look that ends wakes us
@@ -136,11 +139,20 @@ class Watch:
                 continue
             task = asyncio.create_task(self._look(mirror, key))
             self._looks.add(task)
-            task.add_done_callback(self._looks.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if len(self._looks) >= self._settings.looks_at_once:
+            self._wake.set()
+        self._looks.discard(task)
 
     async def _look(self, mirror: WatchedMirror, key: LineKey) -> None:
         before = _standing(mirror, key)
-        fault = await self._looker.look(mirror.target, key)
+        try:
+            fault = await self._looker.look(mirror.target, key)
+        except asyncio.CancelledError:
+            mirror.missed(self._clock())
+            raise
         now = self._clock()
         if fault is not None and fault.kind is FaultKind.UNEXPECTED:
             mirror.missed(now)
@@ -153,8 +165,6 @@ class Watch:
             self._judge_soon(now)
         if self._mirrors.get(mirror.target.mirror) is mirror:
             self._put(mirror)
-        if len(self._looks) >= self._settings.looks_at_once:
-            self._wake.set()
 
     def _judge_soon(self, now: float) -> None:
         if self._judge_at is None:
@@ -237,15 +247,17 @@ class Watch:
 
     async def _sleep(self, now: float) -> None:
         """Until something may be due, or somebody wakes us."""
-        times = [] if len(self._looks) >= self._settings.looks_at_once else [self._next_look()]
+        times = []
+        if len(self._looks) < self._settings.looks_at_once:
+            times.append(max(self._next_look(), self._start_again_at))
         if self._judge_at is not None:
             times.append(self._judge_at)
         if self._judgement.must_ask and self._asking is None:
             times.append(self._ask_again_at)
         if self._judgement.lacking:
             times.append(self._scout_at)
-        until = min(times, default=float("inf"))
-        timeout = None if until == float("inf") else max(0.0, until - now)
+        until = min(times, default=inf)
+        timeout = None if until == inf else max(0.0, until - now)
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
@@ -254,7 +266,7 @@ class Watch:
         self._wake.clear()
 
     def _next_look(self) -> float:
-        return self._queue[0][0] if self._queue else float("inf")
+        return self._queue[0][0] if self._queue else inf
 
     def _each(self, pause_s: float) -> float:
         jitter = self._settings.jitter
