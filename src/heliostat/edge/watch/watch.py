@@ -110,6 +110,11 @@ class Watch:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._asking = None
+            for mirror in self._mirrors.values():
+                if mirror.busy:
+                    mirror.missed(self._clock())
+                    self._put(mirror)
 
     def _put(self, mirror: WatchedMirror) -> None:
         """Sees to it that the queue has an entry for when the mirror is due."""
@@ -148,11 +153,7 @@ class Watch:
 
     async def _look(self, mirror: WatchedMirror, key: LineKey) -> None:
         before = _standing(mirror, key)
-        try:
-            fault = await self._looker.look(mirror.target, key)
-        except asyncio.CancelledError:
-            mirror.missed(self._clock())
-            raise
+        fault = await self._looker.look(mirror.target, key)
         now = self._clock()
         if fault is not None and fault.kind is FaultKind.UNEXPECTED:
             mirror.missed(now)
