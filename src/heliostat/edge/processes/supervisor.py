@@ -1,14 +1,13 @@
 """The supervisor: holds the ports, keeps the children running, hands over. It serves nobody itself.
 
 It does as little as can be, so that little can go wrong in it: one thread, no network, no state.
-Its loop waits for signals (through a wakeup descriptor), for messages of its children, for another
-edge that wants to take over, and for the next time something is due.
+Its loop waits for signals, for messages of its children, for another edge that wants to take over,
+and for the next time something is due.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import signal
 import time
@@ -20,19 +19,16 @@ import structlog
 
 from heliostat.config.load import LoadedConfig
 from heliostat.edge.processes import generation as generations
-from heliostat.edge.processes.children import HUNG_S, Child, Closable, Place, fork
+from heliostat.edge.processes.children import Closable, Place
 from heliostat.edge.processes.errors import StartError
 from heliostat.edge.processes.generation import Generation, Surroundings
+from heliostat.edge.processes.handover import Handover
 from heliostat.edge.processes.listeners import Listener, format_address
 from heliostat.edge.processes.notify import Notifier
-from heliostat.edge.processes.rundir import (
-    EDGE_LOCK,
-    SUPERVISOR_SOCKET,
-    WORKER_PREFIX,
-    RunFolder,
-)
+from heliostat.edge.processes.nursery import Nursery
+from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.signals import Signals
-from heliostat.edge.processes.takeover import Offer, Predecessor
+from heliostat.edge.processes.takeover import Predecessor
 from heliostat.edge.repeats import RepeatTable
 from heliostat.model.errors import HeliostatError
 
@@ -89,34 +85,33 @@ class Supervisor:
             ListenError, CertificateError: see `generation.prepare`.
         """
         self._load = load
-        self._run = run
-        self._predecessors = list(predecessors)
         self._notifier = notifier
+        self._signals = signals
         self._phase = Phase.RUNNING
         self._phase_ends_s = 0.0
         self._is_hurried = False
-        self._is_handed = False
-        self._restarts = 0
-        self._serial = 0
-        self._has_served = False
         self._exit_code: int | None = None
         self._sweep_at_s = 0.0
         self._look_at_s = 0.0
         self._alive_at_s = 0.0
+        self._poll = select.poll()
+        self._nursery = Nursery(run, self._poll, self._filled)
+        self._handover = Handover(
+            run, self._poll, predecessors, lambda: self._current.listeners, self._hand_over
+        )
         self._around = Surroundings(
-            run, RepeatTable(), lambda: self._phase is not Phase.RUNNING, lambda: self._restarts
+            run,
+            RepeatTable(),
+            lambda: self._phase is not Phase.RUNNING,
+            lambda: self._nursery.restarts,
         )
         self._current = generations.prepare(loaded.config, inherited)
-        generations.fill(self._current, loaded, self._around)
         self._next: Generation | None = None
-        self._old: list[Child] = []
+        generations.fill(self._current, loaded, self._around)
         kept = {one.inode for one in self._current.listeners}
         for one in inherited:
             if one.inode not in kept:  # whoever we have it from lets in those who wait there
                 one.sock.close()
-        self._offer: Offer | None = None
-        self._poll = select.poll()
-        self._signals = signals
 
     # the loop
 
@@ -129,66 +124,61 @@ class Supervisor:
         self._poll.register(self._signals, select.POLLIN)
         self._announce(self._current)
         self._current.begun_s = time.monotonic()
-        if self._run.lock(EDGE_LOCK):
-            self._open_offer()
+        self._handover.open()
         try:
             while self._exit_code is None:
                 self._step()
         finally:
-            self._kill_all()
-            self._run.unlock(EDGE_LOCK)
+            for child in self._nursery.children:
+                child.kill()
+            self._handover.close()
         return self._exit_code
 
     def _step(self) -> None:
         now_s = time.monotonic()
-        self._start_due(now_s)
+        for place in self._filled():
+            if place.child is None and place.start_at_s <= now_s:
+                self._nursery.start(place, now_s, self._foreign_to(place))
         for handle, _ in self._poll.poll(self._wait_ms(now_s)):
-            self._heard(handle)
+            if handle == self._signals.fileno():
+                self._take_signals()
+            elif not (self._nursery.hear(handle) or self._handover.hear(handle)):
+                with contextlib.suppress(KeyError):
+                    self._poll.unregister(handle)
         now_s = time.monotonic()
-        self._reap(now_s)
+        self._nursery.reap(now_s)
+        self._nursery.end_the_late(now_s)
         self._judge(now_s)
         self._housekeep(now_s)
 
     def _wait_ms(self, now_s: float) -> int:
-        due = [now_s + IDLE_S, self._sweep_at_s, self._look_at_s]
-        due += [place.start_at_s for place in self._places() if place.child is None]
-        due += [child.kill_at_s for child in self._children()]
+        due = [now_s + IDLE_S, self._sweep_at_s, self._look_at_s, self._nursery.next_due_s()]
         if self._notifier.watchdog_s:
             due.append(self._alive_at_s)
         if self._phase is Phase.DRAINING:
             due.append(self._phase_ends_s)
         return max(0, int((min(due) - now_s) * 1000) + 1)
 
-    def _heard(self, handle: int) -> None:
-        if handle == self._signals.fileno():
-            self._take_signals()
-            return
-        if self._offer is not None:
-            if handle == self._offer.listener.fileno():
-                if (link := self._offer.accept()) is not None:
-                    self._poll.register(link, select.POLLIN)
-                return
-            for link in self._offer.links:
-                if link.fileno() == handle:
-                    if not self._offer.answer(link):
-                        self._poll.unregister(handle)
-                    return
-        for child in self._children():
-            if child.channel.fileno() == handle:
-                self._hear_child(child)
-                return
-        with contextlib.suppress(KeyError):
-            self._poll.unregister(handle)
+    def _filled(self) -> list[Place]:
+        """Places that are kept filled."""
+        if self._phase is Phase.LEAVING:
+            return []
+        if self._phase is Phase.FINISHING:  # those whose children weren't dismissed yet
+            return [place for place in self._current.places if place.child]
+        return [*self._current.places, *(self._next.places if self._next else [])]
 
-    def _hear_child(self, child: Child) -> None:
-        messages = child.channel.receive()
-        if messages is None:  # it is about to end, or has; SIGCHLD says which
-            self._poll.unregister(child.channel)
-            return
-        child.seen_s = time.monotonic()
-        child.is_ready = child.is_ready or any("ready" in message for message in messages)
+    def _foreign_to(self, place: Place) -> list[Closable]:
+        """What the child in a place must not have, beside the lines to other children."""
+        everyone = [self._current, *([self._next] if self._next else [])]
+        kept = {
+            id(one.sock) for owner in everyone if place in owner.places for one in owner.listeners
+        }
+        foreign: list[Closable] = [
+            one.sock for owner in everyone for one in owner.listeners if id(one.sock) not in kept
+        ]
+        return [*foreign, self._signals, *self._handover.closables]
 
-    # signals
+    # the end
 
     def _take_signals(self) -> None:
         numbers = self._signals.take()
@@ -206,158 +196,77 @@ class Supervisor:
         self._notifier.stopping(f"draining for {drain_s:g} s")
         self._phase = Phase.DRAINING
         self._phase_ends_s = time.monotonic() + drain_s
-        self._tell_all({"draining": True})
+        self._nursery.tell({"draining": True})
 
     def _hurry(self) -> None:
-        self._is_hurried = self._is_hurried or self._phase is not Phase.DRAINING
+        """No more draining; from the second time on, and for Ctrl-C, little grace."""
+        self._is_hurried = self._phase is not Phase.DRAINING
         if self._phase in (Phase.RUNNING, Phase.DRAINING):
             self._notifier.stopping("finishing")
             self._finish_all()
         else:
-            for child in self._children():
+            for child in self._nursery.children:
                 child.channel.send({"finish": "now"})
                 child.kill_at_s = min(child.kill_at_s, time.monotonic() + KILL_NOW_S)
 
     def _finish_all(self) -> None:
-        """The end: the ports are closed, the workers answer what is open."""
-        self._phase = Phase.FINISHING
+        """The ports are closed, the workers answer what is open."""
         log.info("finishing open requests")
-        self._close_offer()
+        self._handover.close()
         if self._next is not None:
             self._give_up_next("the edge ends")
+        self._phase = Phase.FINISHING
         for one in self._current.listeners:
             one.sock.close()
-        how = "now" if self._is_hurried else "closing"
         for place in self._current.workers:
-            self._dismiss(place, {"finish": how})
+            self._dismiss(place, "now" if self._is_hurried else "closing")
 
-    # children
-
-    def _places(self) -> list[Place]:
-        """Places that are kept filled."""
+    def _hand_over(self) -> None:
+        """Another edge serves on our descriptors: accept no more, finish, end."""
         if self._phase in (Phase.FINISHING, Phase.LEAVING):
-            return []
-        return [*self._current.places, *(self._next.places if self._next else [])]
-
-    def _children(self) -> list[Child]:
-        places = [*self._current.places, *(self._next.places if self._next else [])]
-        return [*(place.child for place in places if place.child), *self._old]
-
-    def _tell_all(self, message: dict[str, object]) -> None:
-        for child in self._children():
-            child.channel.send(message)
-
-    def _start_due(self, now_s: float) -> None:
-        for owner in (self._current, self._next):
-            for place in owner.places if owner else ():
-                if place in self._places() and place.child is None and place.start_at_s <= now_s:
-                    self._start(place, owner or self._current, now_s)
-
-    def _start(self, place: Place, owner: Generation, now_s: float) -> None:
-        name = ""
-        if place.has_socket:
-            self._serial += 1
-            name = f"{WORKER_PREFIX}{os.getpid()}-{self._serial}.sock"
-        try:
-            place.child = fork(place, now_s, name, self._foreign_to(owner))
-        except OSError as error:
-            log.error("no room for another process; trying on", reason=error.strerror)
-            place.start_at_s = now_s + 1.0
             return
-        self._poll.register(place.child.channel, select.POLLIN)
+        log.info("another edge took over; finishing open requests")
+        if self._next is not None:
+            self._give_up_next("another edge took over")
+        for place in self._current.places:
+            self._dismiss(place, "handed")
+        self._phase = Phase.FINISHING
+        for one in self._current.listeners:
+            one.sock.close()
+        self._handover.give_up_lock()
 
-    def _foreign_to(self, owner: Generation) -> list[Closable]:
-        """What a child of `owner` must not have."""
-        kept = {id(one.sock) for one in owner.listeners}
-        everyone = [self._current, *([self._next] if self._next else [])]
-        foreign: list[Closable] = [
-            one.sock for each in everyone for one in each.listeners if id(one.sock) not in kept
-        ]
-        foreign += [child.channel for child in self._children()]
-        foreign += [self._signals, *self._predecessors]
-        if self._offer is not None:
-            foreign.append(self._offer)
-        return foreign
-
-    def _reap(self, now_s: float) -> None:
-        for child in self._children():
-            try:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:
-                pid, status = child.pid, 0
-            if pid:
-                self._ended(child, os.waitstatus_to_exitcode(status), now_s)
-
-    def _ended(self, child: Child, code: int, now_s: float) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._poll.unregister(child.channel)
-        child.channel.close()
-        if child.socket_name:
-            self._run.remove(child.socket_name)
-        if child in self._old:
-            self._old.remove(child)
-            return
-        for owner in (self._current, self._next):
-            for place in owner.places if owner else ():
-                if place.child is not child:
-                    continue
-                place.died(now_s)
-                if place in self._places():
-                    self._restarts += 1
-                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                    log.error("a process ended and is started again", role=place.role, how=how)
-                    self._tell_all({"restarts": self._restarts})
-
-    def _dismiss(self, place: Place, message: dict[str, object]) -> None:
-        """Tells the child of a place to finish; it is no longer replaced."""
-        child, place.child = place.child, None
-        if child is None:
-            return
-        child.channel.send(message)
+    def _dismiss(self, place: Place, how: str, gone: Sequence[str] = ()) -> None:
         wait_s = KILL_NOW_S if self._is_hurried else KILL_S
-        child.kill_at_s = time.monotonic() + wait_s
-        self._old.append(child)
+        self._nursery.dismiss(place, {"finish": how, "gone": list(gone)}, wait_s)
 
     def _judge(self, now_s: float) -> None:
         """Moves on when what was waited for has come about, or takes too long."""
-        for child in self._children():
-            if child.kill_at_s <= now_s:
-                log.error("a process didn't finish in time and is killed", pid=child.pid)
-                child.kill()
-            elif child.is_ready and now_s - child.seen_s > HUNG_S:
-                log.error("a process gives no sign of life and is killed", pid=child.pid)
-                child.kill()
-                child.seen_s = now_s
-        if self._phase is Phase.DRAINING and now_s >= self._phase_ends_s:
-            self._finish_all()
-        if self._phase is Phase.FINISHING and not self._old:
-            self._phase = Phase.LEAVING
-            for place in self._current.places:  # the steward had to hear the workers out
-                self._dismiss(place, {"finish": "now"})
-        if self._phase is Phase.LEAVING and not self._children():
-            log.info("ended")
-            self._exit_code = 0
         if self._phase in (Phase.RUNNING, Phase.DRAINING):
             self._promote(now_s)
+        if self._phase is Phase.DRAINING and now_s >= self._phase_ends_s:
+            self._finish_all()
+        if self._phase is Phase.FINISHING and not self._nursery.old:
+            for place in self._current.places:  # the steward had to hear the workers out
+                self._dismiss(place, "now")
+            self._phase = Phase.LEAVING
+        if self._phase is Phase.LEAVING and not self._nursery.children:
+            log.info("ended")
+            self._exit_code = 0
 
-    def _promote(self, now_s: float) -> None:
-        """A generation whose workers all serve is put in charge."""
-        current, coming = self._current, self._next
-        if not current.is_in_charge and current.is_ready:
-            current.is_in_charge = True
-            self._take_charge()
-        elif not current.is_in_charge and self._predecessors and now_s - current.begun_s > START_S:
-            raise StartError(
-                f"the workers didn't serve within {START_S:.0f} s; the edge that runs goes on"
-            )
-        if coming is None:
-            return
-        if coming.is_ready:
-            self._swap(coming)
-        elif now_s - coming.begun_s > START_S:
-            self._give_up_next("its workers don't come into service")
+    def _housekeep(self, now_s: float) -> None:
+        if self._notifier.watchdog_s and now_s >= self._alive_at_s:
+            self._notifier.alive()
+            self._alive_at_s = now_s + self._notifier.watchdog_s
+        if now_s >= self._look_at_s:
+            self._look_at_s = now_s + CERTIFICATE_LOOK_S
+            if self._current.certificate is not None:
+                self._current.certificate.check()
+        if now_s >= self._sweep_at_s:
+            self._sweep_at_s = now_s + SWEEP_S
+            if self._current.is_in_charge and self._phase in (Phase.RUNNING, Phase.DRAINING):
+                self._handover.sweep({child.socket_name for child in self._nursery.children})
 
-    # the beginning, and handing over
+    # beginnings
 
     def _announce(self, generation: Generation) -> None:
         for address, held in generation.served.items():
@@ -373,83 +282,26 @@ class Supervisor:
         if generation.admin_fault:
             log.error("no /metrics and /drain yet; trying on", reason=generation.admin_fault)
 
-    def _take_charge(self) -> None:
-        """We serve: whoever served before us may finish."""
-        for predecessor in self._predecessors:
-            if predecessor.finish():
-                log.info("took over", from_process=predecessor.pid)
-            predecessor.close()
-        self._predecessors.clear()
-        self._has_served = True
-        log.info("serving", workers=len(self._current.workers))
-        self._notifier.ready(f"serving with {len(self._current.workers)} workers")
-        self._sweep_at_s = time.monotonic()
-
-    def _open_offer(self) -> None:
-        listener = self._run.listen(SUPERVISOR_SOCKET)
-        self._offer = Offer(listener, lambda: self._current.listeners, self._hand_over)
-        self._poll.register(listener, select.POLLIN)
-
-    def _close_offer(self) -> None:
-        if self._offer is not None:
-            for thing in (self._offer.listener, *self._offer.links):
-                with contextlib.suppress(KeyError, ValueError):
-                    self._poll.unregister(thing)
-            self._offer.close()
-            self._offer = None
-
-    def _hand_over(self) -> None:
-        """Another edge serves on our descriptors: accept no more, finish, end."""
-        if self._phase in (Phase.FINISHING, Phase.LEAVING):
-            return
-        log.info("another edge took over; finishing open requests")
-        self._phase = Phase.FINISHING
-        if self._next is not None:
-            self._give_up_next("another edge took over")
-        for place in self._current.places:
-            self._dismiss(place, {"finish": "handed"})
-        for one in self._current.listeners:
-            one.sock.close()
-        self._run.unlock(EDGE_LOCK)
-        self._is_handed = True
-
-    def _housekeep(self, now_s: float) -> None:
-        if self._notifier.watchdog_s and now_s >= self._alive_at_s:
-            self._notifier.alive()
-            self._alive_at_s = now_s + self._notifier.watchdog_s
-        if now_s >= self._look_at_s:
-            self._look_at_s = now_s + CERTIFICATE_LOOK_S
-            if self._current.certificate is not None:
-                self._current.certificate.check()
-        if now_s >= self._sweep_at_s:
-            self._sweep_at_s = now_s + SWEEP_S
-            self._sweep()
-
-    def _sweep(self) -> None:
-        """Ends workers whose supervisor was killed and whose descriptors we serve."""
-        if not self._has_served or self._is_handed or not self._run.lock(EDGE_LOCK):
-            return
-        if self._phase not in (Phase.RUNNING, Phase.DRAINING):
-            return
-        if self._offer is None:
-            self._open_offer()
-        if self._offer is not None and self._offer.links:
-            return  # somebody is about to take over: its workers are no orphans
-        ours = {child.socket_name for child in self._children()}
-        for name in self._run.names(WORKER_PREFIX):
-            if name in ours:
-                continue
-            try:
-                orphan = Predecessor(self._run, name)
-            except (FileNotFoundError, ConnectionRefusedError):
-                self._run.remove(name)
-                continue
-            except OSError:
-                continue
-            orphan.finish()
-            orphan.close()
-
-    # a new configuration
+    def _promote(self, now_s: float) -> None:
+        """A generation whose workers all serve is put in charge."""
+        current, coming = self._current, self._next
+        if not current.is_in_charge and current.is_ready:
+            current.is_in_charge = True
+            self._handover.take_charge()
+            log.info("serving", workers=len(current.workers))
+            if self._phase is Phase.RUNNING:
+                self._notifier.ready(f"serving with {len(current.workers)} workers")
+            self._sweep_at_s = now_s
+        is_late = not current.is_in_charge and now_s - current.begun_s > START_S
+        if is_late and self._handover.predecessors:
+            raise StartError(
+                f"the workers didn't serve within {START_S:.0f} s; the edge that runs goes on"
+            )
+        if coming is not None:
+            if coming.is_ready:
+                self._swap(coming)
+            elif now_s - coming.begun_s > START_S:
+                self._give_up_next("its workers don't come into service")
 
     def _reload(self) -> None:
         """SIGHUP: the new configuration's workers start beside the old ones."""
@@ -472,18 +324,15 @@ class Supervisor:
         self._announce(coming)
 
     def _swap(self, coming: Generation) -> None:
+        """The new configuration's workers serve: the old ones finish."""
         former, self._current, self._next = self._current, coming, None
         coming.is_in_charge = True
         kept = {one.inode for one in coming.listeners}
         gone = [one for one in former.listeners if one.inode not in kept]
-        message: dict[str, object] = {
-            "finish": "handed",
-            "gone": sorted({one.address for one in gone}),
-        }
         for one in gone:
             one.sock.close()
         for place in former.places:
-            self._dismiss(place, message)
+            self._dismiss(place, "handed", [one.address for one in gone])
         log.info("new configuration in service", workers=len(coming.workers))
         self._notifier.ready(f"serving with {len(coming.workers)} workers")
 
@@ -491,15 +340,11 @@ class Supervisor:
         assert self._next is not None
         log.error("the new configuration is given up, the old one stays", reason=reason)
         kept = {id(one.sock) for one in self._current.listeners}
-        for place in self._next.places:
-            self._dismiss(place, {"finish": "handed"})
-        for one in self._next.listeners:
+        given_up, self._next = self._next, None
+        for place in given_up.places:
+            self._dismiss(place, "handed")
+        for one in given_up.listeners:
             if id(one.sock) not in kept:
                 one.sock.close()
-        self._next = None
-        self._notifier.ready("serving; the new configuration was no good")
-
-    def _kill_all(self) -> None:
-        for child in self._children():
-            child.kill()
-        self._close_offer()
+        if self._phase is Phase.RUNNING:
+            self._notifier.ready("serving; the new configuration was no good")
