@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ_S ?= 60
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format bench lock clean
+.PHONY: help setup demo test lint types format bench soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +38,14 @@ bench: setup ## figures beside a peer's, in the same run
 	$(BIN)/python bench/edge.py
 	$(BIN)/python bench/geo.py
 	$(BIN)/python bench/catalog.py
+
+soak: setup ## two minutes of kill -9 of any process of an edge under load
+	$(BIN)/python bench/soak.py
+
+fuzz: setup ## every parser of strangers' bytes, a minute each (FUZZ_S=60)
+	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
+	  echo "== $$target"; \
+	  $(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
 
 demo: setup ## the main job on this machine (ARGS=--once to stop after the table)
 	$(BIN)/heliostat demo $(ARGS)

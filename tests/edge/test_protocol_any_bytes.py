@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -14,83 +13,12 @@ from heliostat.edge import limits
 from heliostat.edge.handler import Handler
 from heliostat.edge.lane import LINE_END
 from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
-from heliostat.state.compile import compile_state
-from heliostat.state.opened import open_state
-from heliostat.state.store import StateStore
-from tests.support.worlds import AMERICA, GERMANY, known_world, make_catalog, make_mirror
-
-BASES = (
-    b"http://de.example/pub/",
-    b"https://de.example/pub/",
-    b"http://us.example/pub/",
-    b"https://us.example/pub/",
-)
-
-
-class Wire:
-    """The transport's side of one connection, in memory: what asyncio's contract asks for."""
-
-    def __init__(self) -> None:
-        self.out = b""
-        self.closing = False
-        self.eof = False
-        self.aborted = False
-        self.unread_bytes = 0
-
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("127.0.0.1", 4711)
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        pass
-
-    def write(self, data: bytes) -> None:
-        assert not self.eof, "written after our side was closed"
-        self.out += data
-
-    def write_eof(self) -> None:
-        self.eof = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.closing = self.aborted = True
-
-    def get_write_buffer_size(self) -> int:
-        return self.unread_bytes
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
+from tests.support.wire import BASES, Wire, check, small_handler, talk
 
 
 @pytest.fixture(scope="module")
 def handler(tmp_path_factory: pytest.TempPathFactory) -> Handler:
-    store = StateStore(tmp_path_factory.mktemp("state"))
-    mirrors = [make_mirror("de.example", GERMANY), make_mirror("us.example", AMERICA)]
-    contents = {b"a": b"1", b"b/c d": b"2", b"-/healthz": b"3"}
-    known = known_world(make_catalog(contents), mirrors)
-    manifest, _ = compile_state(known, store, datetime.now(UTC))
-    handler = Handler(["127.0.0.0/8"])
-    handler.use(open_state(store, manifest))
-    return handler
-
-
-def talk(handler: Handler, chunks: list[bytes]) -> Wire:
-    wire = Wire()
-    protocol = EdgeProtocol(handler, Clock(), Connections(100))
-    protocol.connection_made(wire)  # type: ignore[arg-type]
-    for chunk in chunks:
-        if wire.closing:
-            break
-        protocol.data_received(chunk)
-    protocol.connection_lost(None)
-    return wire
+    return small_handler(tmp_path_factory.mktemp("state"))
 
 
 _minutes = itertools.count(1)
@@ -107,15 +35,6 @@ def forget(handler: Handler) -> None:
     state, handler.serving, handler.fast = handler.serving.state, None, None
     handler.use(state)
     let_a_minute_pass(handler)
-
-
-def check(wire: Wire) -> None:
-    if wire.out:
-        assert re.match(rb"HTTP/1\.1 (200|302|400|404|405|413|414|431) ", wire.out)
-    assert b" 500 " not in wire.out
-    for location in re.findall(rb"\r\n(?:Location: |Link: <)([^>\r\n]*)", wire.out):
-        assert location.startswith(BASES)
-        assert location in {base + path for base in BASES for path in (b"a", b"b/c%20d")}
 
 
 methods = st.sampled_from([b"GET", b"HEAD", b"POST", b"OPTIONS", b"get", b"G\0T", b""])

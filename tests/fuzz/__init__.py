@@ -1,0 +1,1 @@
+"""Fuzz targets (atheris) for everything that reads strangers' bytes."""

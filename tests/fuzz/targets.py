@@ -1,0 +1,170 @@
+"""The fuzz targets: one for each parser that reads what somebody else wrote.
+
+Each takes any bytes and promises: an answer or a clean close, a value or the parser's own error,
+never another exception; and no Location outside the state's endpoints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from heliostat.config.errors import ConfigError
+from heliostat.config.toml import read_toml
+from heliostat.edge.clients import ClientMemory, TrustedProxies
+from heliostat.edge.handler import Fields, Handler
+from heliostat.edge.target import BadTargetError, split_target
+from heliostat.probe.rsync_listing import ListingLimitError, ListingParser
+from heliostat.state.documents import (
+    MirrorsDocument,
+    NoticeDocument,
+    ShardsDocument,
+    TreesDocument,
+    parse,
+)
+from heliostat.state.errors import DamagedStateError
+from heliostat.state.manifest import parse_manifest
+from tests.support.wire import check, small_handler, talk
+from tests.support.worlds import small_zones
+
+CUT = b"\xff\xfe"
+"""In an input of the target "http" this ends one packet and begins the next."""
+
+PLAIN = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n"
+ALLOWED_STATUS = (200, 302, 400, 404, 405, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`run` raises for what must never happen; `seeds` are inputs to begin with."""
+
+    run: Callable[[bytes], None]
+    seeds: Sequence[bytes]
+
+
+@cache
+def _handler() -> Handler:
+    return small_handler(Path(tempfile.mkdtemp(prefix="heliostat-fuzz-")))
+
+
+def http(data: bytes) -> None:
+    """A connection of a stranger, and one of a trusted proxy; then the edge is asked as ever."""
+    handler = _handler()
+    handler.tick(0.0)
+    for address in ("192.0.2.7", "127.0.0.1"):
+        check(talk(handler, [chunk for chunk in data.split(CUT) if chunk], address))
+    wire = talk(handler, [PLAIN])
+    check(wire)
+    assert wire.out.startswith(b"HTTP/1.1 302 "), "the edge no longer answers others"
+
+
+def target(data: bytes) -> None:
+    try:
+        path, _ = split_target(data)
+    except BadTargetError:
+        return
+    assert b"\0" not in path
+    assert not {b".", b".."} & set(path.split(b"/"))
+    answer = _handler().answer(b"GET", data, Fields(), _handler().peer("192.0.2.7", False))
+    assert int(answer.head[9:12]) in ALLOWED_STATUS
+
+
+def forwarded_for(data: bytes) -> None:
+    client = ClientMemory(small_zones(), TrustedProxies(["127.0.0.0/8", "::1/128"])).forwarded(data)
+    if client is not None:
+        assert not ipaddress.ip_address(client.address).is_loopback
+        assert 0 <= client.network < 1 << 48
+
+
+def explain(data: bytes) -> None:
+    handler = _handler()
+    handler.tick(0.0)
+    peer = handler.peer("192.0.2.7", False)
+    answer = handler.answer(b"GET", b"/-/explain/a?" + data, Fields(accept=b"text/html"), peer)
+    assert int(answer.head[9:12]) in ALLOWED_STATUS
+    assert b"<script" not in answer.body.lower()
+
+
+def manifest(data: bytes) -> None:
+    with contextlib.suppress(DamagedStateError):
+        parse_manifest(data, Path("manifest.json"))
+
+
+def documents(data: bytes) -> None:
+    for form in (MirrorsDocument, TreesDocument, ShardsDocument, NoticeDocument):
+        try:
+            parse(form, data, "document")
+        except DamagedStateError:
+            continue
+
+
+def rsync_listing(data: bytes) -> None:
+    parser = ListingParser()
+    half = len(data) // 2
+    try:
+        for entry in (*parser.feed(data[:half]), *parser.feed(data[half:]), *parser.finish()):
+            assert entry.size_bytes >= 0
+    except ListingLimitError:
+        pass
+
+
+def toml(data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(prefix="heliostat-fuzz-", suffix=".toml") as file:
+        file.write(data)
+        file.flush()
+        with contextlib.suppress(ConfigError):
+            read_toml(Path(file.name))
+
+
+TARGETS = {
+    "http": Target(
+        http,
+        [
+            PLAIN,
+            PLAIN + PLAIN,
+            b"GET /a HTT" + CUT + b"P/1.1\r\nHost: t\r\nUser-Agent: x\r\n" + CUT + b"\r\n",
+            b"HEAD /b/c%20d HTTP/1.0\r\n\r\n",
+            b"POST /a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\n\r\n",
+            b"GET /a HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc" + PLAIN,
+            b"GET /a HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7\r\n"
+            b"X-Forwarded-Proto: https\r\nRange: bytes=5-\r\nConnection: close\r\n\r\n",
+            b"GET /-/explain/a?ip=203.0.113.1 HTTP/1.1\r\nHost: t\r\nAccept: text/html\r\n\r\n",
+            b"GET http://x/a HTTP/1.1\r\nHost: t\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        ],
+    ),
+    "target": Target(target, [b"/a", b"/b/c%20d?x=1", b"http://h/a", b"//a/./../%2e%2e", b"*"]),
+    "forwarded_for": Target(
+        forwarded_for, [b"198.51.100.7", b"[2001:db8::1]:80, 127.0.0.1", b"::ffff:192.0.2.1:5"]
+    ),
+    "explain": Target(explain, [b"ip=203.0.113.1&scheme=https", b"ip=%00&&=&scheme", b"ip=::1"]),
+    "manifest": Target(
+        manifest, [b'{"format": 1, "version": 1, "files": {"x": {"sha256": "00", "bytes": 1}}}']
+    ),
+    "documents": Target(
+        documents,
+        [
+            b'{"networks": [], "mirrors": []}',
+            b'{"trees": [{"name": "t", "prefix": "/", "fallback": [], "origin": ""}]}',
+            b'{"filesets": ["0f"], "shards": []}',
+        ],
+    ),
+    "rsync_listing": Target(
+        rsync_listing,
+        [
+            b"drwxr-xr-x        4096 2026/11/22 18:33:00 .\n"
+            b"-rw-r--r--           5 2026/11/22 18:33:00 a\\#012b\n"
+            b"lrwxrwxrwx           5 2026/11/22 18:33:00 l -> a\n"
+        ],
+    ),
+    "toml": Target(
+        toml, [b'data_dir = "x"\n[edge]\nlisten = ["127.0.0.1:80"]\n', b"[[tree]]\na=1"]
+    ),
+}
