@@ -8,6 +8,7 @@ and for the next time something is due.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import time
@@ -28,6 +29,7 @@ from heliostat.edge.processes.notify import Notifier
 from heliostat.edge.processes.nursery import Nursery
 from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.signals import Signals
+from heliostat.edge.processes.successor import Successor
 from heliostat.edge.processes.takeover import Predecessor
 from heliostat.edge.repeats import RepeatTable
 from heliostat.model.errors import HeliostatError
@@ -90,6 +92,7 @@ class Supervisor:
         self._phase = Phase.RUNNING
         self._phase_ends_s = 0.0
         self._is_hurried = False
+        self._successor = Successor()
         self._exit_code: int | None = None
         self._sweep_at_s = 0.0
         self._look_at_s = 0.0
@@ -148,6 +151,7 @@ class Supervisor:
         now_s = time.monotonic()
         self._nursery.reap(now_s)
         self._nursery.end_the_late(now_s)
+        self._successor.check()
         self._judge(now_s)
         self._housekeep(now_s)
 
@@ -184,6 +188,8 @@ class Supervisor:
         numbers = self._signals.take()
         if signal.SIGHUP in numbers:
             self._reload()
+        if signal.SIGUSR2 in numbers and self._phase is Phase.RUNNING:
+            self._successor.start(os.environ)
         for number in numbers:
             if number == signal.SIGTERM and self._phase is Phase.RUNNING:
                 self._drain()

@@ -149,7 +149,7 @@ class Worker:
             if self._is_orphan:  # nobody knows of us, and we serve nobody yet
                 return 1
             if self._finish is None:
-                await self._acceptor.start()
+                self._acceptor.start()
                 self._is_serving = True
                 self._link.say(self._hello())
                 self._channel.send({"ready": self._keeper.version})
