@@ -213,6 +213,11 @@ class Shard:
             base + row,
         )
 
+    @property
+    def sizes(self) -> memoryview:
+        """The size in bytes of each row's file."""
+        return self._sizes
+
     def path_of(self, row: int) -> bytes:
         """The path of a row below `count`: slower than `find`, for those who need no speed."""
         path: bytes = self._trie.restore_key(row)
