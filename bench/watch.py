@@ -38,6 +38,8 @@ TARGET_PERCENT = 5.0
 SIZE_BYTES = 1000
 WARM_UP_S = 11.0
 """One rhythm: every mirror was looked at once, OpenSSL's tables are read."""
+SETTLE_S = 4.0
+"""At a round's start: looks that fell due during the peers' rounds are caught up with first."""
 
 Round = Callable[[float], Awaitable[tuple[float, int]]]
 """Seconds → CPU seconds spent, and looks made."""
@@ -142,6 +144,7 @@ async def our_round(mirrors: list[WatchTarget], ca: Path) -> AsyncIterator[Round
     async def run(seconds: float) -> tuple[float, int]:
         task = asyncio.create_task(watch.run())
         watch.redirected(target.mirror for target in mirrors)
+        await asyncio.sleep(SETTLE_S)
         looks, cpu = watch.report.looks, time.process_time()
         await asyncio.sleep(seconds)
         spent, done = time.process_time() - cpu, watch.report.looks - looks
