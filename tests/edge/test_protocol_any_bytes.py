@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliostat.edge import limits
+from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Handler
 from heliostat.edge.lane import LINE_END
-from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
+from heliostat.edge.protocol import EdgeProtocol
 from tests.support.wire import BASES, Wire, check, small_handler, talk
 
 

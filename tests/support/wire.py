@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Handler
-from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
+from heliostat.edge.protocol import EdgeProtocol
 from heliostat.state.compile import compile_state
 from heliostat.state.opened import open_state
 from heliostat.state.store import StateStore
@@ -45,6 +47,7 @@ class Wire:
         self.eof = False
         self.aborted = False
         self.unread_bytes = 0
+        self.is_paused = False
 
     def get_extra_info(self, name: str) -> tuple[str, int]:
         return (self.address, 4711)
@@ -72,14 +75,18 @@ class Wire:
         return self.unread_bytes
 
     def pause_reading(self) -> None:
-        pass
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        pass
+        self.is_paused = False
 
 
 def talk(handler: Handler, chunks: Sequence[bytes], address: str = "127.0.0.1") -> Wire:
-    """One connection on which a client sends `chunks` and goes."""
+    """One connection on which a client sends `chunks`, waits for the answers, and goes."""
+    return asyncio.run(_talk(handler, chunks, address))
+
+
+async def _talk(handler: Handler, chunks: Sequence[bytes], address: str) -> Wire:
     wire = Wire(address)
     protocol = EdgeProtocol(handler, Clock(), Connections(100))
     protocol.connection_made(wire)  # type: ignore[arg-type]
@@ -87,6 +94,8 @@ def talk(handler: Handler, chunks: Sequence[bytes], address: str = "127.0.0.1") 
         if wire.closing:
             break
         protocol.data_received(chunk)
+        while wire.is_paused and not wire.closing:
+            await asyncio.sleep(0)
     protocol.connection_lost(None)
     return wire
 

@@ -23,6 +23,10 @@ IDLE_TIME_S: Final = 60.0
 REQUESTS_PER_CONNECTION: Final = 1_000
 """Then the connection is closed, so that clients spread again after a restart."""
 
+PIPELINED_A_TURN: Final = 1
+"""Requests of one pipeline that are answered before other connections have their turn: few, so
+that hundreds of pipelines together delay a good client by milliseconds."""
+
 LINGER_TIME_S: Final = 2.0
 """After a refusal: so long is what a client still sends read and thrown away."""
 

@@ -16,6 +16,7 @@ import structlog
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import network_key
+from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Fields, Handler, Peer
 from heliostat.edge.lane import LINE_END, FastLane, Lane
 
@@ -38,61 +39,12 @@ class _RefusedError(Exception):
         super().__init__(text)
 
 
-class Clock:
-    """Seconds since the server began to count, and the current Date field; ticked once a second."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self.idle_until_s = limits.IDLE_TIME_S
-        self.date = b""
-        self.date_and_end = b"\r\n"
-        self.is_sampling = False
-        """True: the next request is timed, and makes it False."""
-
-    def set(self, now_s: float, date: bytes) -> None:
-        self.now_s = now_s
-        self.idle_until_s = now_s + limits.IDLE_TIME_S
-        self.date = date
-        self.date_and_end = date + b"\r\n"
-
-
-class Connections:
-    """The open connections of one worker, counted by client network."""
-
-    def __init__(self, most: int) -> None:
-        self.open: set[EdgeProtocol] = set()
-        self.draining = False
-        self._most = most
-        self._by_network: dict[bytes, int] = {}
-
-    def add(self, connection: EdgeProtocol, network: bytes | None) -> bool:
-        """Counts it; False when there are too many. `network` is None for trusted proxies."""
-        self.open.add(connection)
-        if network is None:
-            return len(self.open) <= self._most
-        count = self._by_network[network] = self._by_network.get(network, 0) + 1
-        return len(self.open) <= self._most and count <= limits.CONNECTIONS_PER_NETWORK
-
-    def drain(self) -> None:
-        """From now on each answer is the last on its connection."""
-        self.draining = True
-        for connection in self.open:
-            connection.slow_down()
-
-    def remove(self, connection: EdgeProtocol, network: bytes | None) -> None:
-        self.open.discard(connection)
-        if network is not None:
-            left = self._by_network.get(network, 1) - 1
-            if left:
-                self._by_network[network] = left
-            else:
-                self._by_network.pop(network, None)
-
-
 class EdgeProtocol(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
+        "_backlog",
+        "_backlog_at",
         "_blocks",
         "_body_bytes",
         "_clock",
@@ -118,6 +70,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_parser",
         "_peer",
         "_pending_bytes",
+        "_reads_slowly",
         "_send",
         "_target",
         "_transport",
@@ -144,6 +97,9 @@ class EdgeProtocol(asyncio.Protocol):
         self._blocks: dict[bytes, Lane] = {}
         self._network: bytes | None = None
         self._left = limits.REQUESTS_PER_CONNECTION
+        self._backlog = b""
+        self._backlog_at = 0
+        self._reads_slowly = False
         self._is_between = False
         self._is_last = False
         self._send: Any = None
@@ -189,11 +145,17 @@ class EdgeProtocol(asyncio.Protocol):
         self._is_between = False
 
     def pause_writing(self) -> None:
+        self._reads_slowly = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        self._reads_slowly = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._backlog:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        else:
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -226,25 +188,32 @@ class EdgeProtocol(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_between and self._left > 1:
-            fast = self._handler.fast
-            if fast is not self._fast:
-                self._meet(fast)
-            clock = self._clock
-            if clock.is_sampling:
-                self._sample(data)
-                return
-            if fast is not None:
-                line, _, block = data.partition(LINE_END)
-                lane = self._blocks.get(block)
-                if lane is not None:
-                    head = fast.redirect(line, lane, self._own)
-                    if head is not None:
-                        self._left -= 1
-                        self._deadline_s = clock.idle_until_s
-                        self._send(head + clock.date_and_end)
-                        return
-        self._receive(data)
+        if self._clock.is_sampling:
+            self._sample(data)
+        elif not self._answer_quickly(data):
+            self._receive(data)
+
+    def _answer_quickly(self, data: bytes) -> bool:
+        """Answers a plain request of a known client without the parser; False: it is no such."""
+        if not self._is_between or self._left <= 1:
+            return False
+        fast = self._handler.fast
+        if fast is not self._fast:
+            self._meet(fast)
+        if fast is None:
+            return False
+        line, _, block = data.partition(LINE_END)
+        lane = self._blocks.get(block)
+        if lane is None:
+            return False
+        head = fast.redirect(line, lane, self._own)
+        if head is None:
+            return False
+        clock = self._clock
+        self._left -= 1
+        self._deadline_s = clock.idle_until_s
+        self._send(head + clock.date_and_end)
+        return True
 
     def _meet(self, fast: FastLane | None) -> None:
         """A state was swapped since the last request: this peer's lanes are made anew."""
@@ -262,10 +231,45 @@ class EdgeProtocol(asyncio.Protocol):
         self._handler.tally.decided(perf_counter() - begun_s)
 
     def _receive(self, data: bytes) -> None:
-        """The long way: through the parser."""
+        """The long way: through the parser, and for pipelines one request after the other."""
         if self._lingers:
             self._discard(data)
-            return
+        elif self._backlog:
+            self._backlog += data
+        elif 0 <= data.find(_HEAD_END) < len(data) - len(_HEAD_END):
+            self._backlog, self._backlog_at = data, 0
+            self._go_on()
+        else:
+            self._feed(data)
+
+    def _go_on(self) -> None:
+        """Takes some requests out of a pipeline; others have their turn before the next ones.
+
+        What is cut off goes to the parser, which keeps its place, so a cut inside a body is none.
+        """
+        for _ in range(limits.PIPELINED_A_TURN):
+            if self._transport is None or self._lingers or self._is_last:
+                self._backlog = b""
+                return
+            if self._reads_slowly:
+                return  # `resume_writing` comes
+            backlog, at = self._backlog, self._backlog_at
+            end = backlog.find(_HEAD_END, at) + len(_HEAD_END)
+            if end < len(_HEAD_END) or end == len(backlog):
+                self._backlog = b""
+                self.data_received(backlog[at:])
+                if not self._reads_slowly and self._transport is not None:
+                    self._transport.resume_reading()
+                return
+            self._backlog_at = end
+            piece = backlog[at:end]
+            if not self._answer_quickly(piece):
+                self._feed(piece)
+        if self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _feed(self, data: bytes) -> None:
         was_in_head = self._in_head
         before = self._left if not was_in_head and data.endswith(_HEAD_END) else -1
         try:

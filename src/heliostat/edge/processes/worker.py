@@ -22,6 +22,7 @@ import structlog
 import uvloop
 
 from heliostat.edge import limits
+from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Handler
 from heliostat.edge.processes.acceptor import Acceptor, Port
 from heliostat.edge.processes.channel import Channel
@@ -30,7 +31,7 @@ from heliostat.edge.processes.link import StewardLink
 from heliostat.edge.processes.listeners import Listener
 from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.takeover import Offer
-from heliostat.edge.protocol import Clock, Connections, EdgeProtocol
+from heliostat.edge.protocol import EdgeProtocol
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.tls import Certificate
 from heliostat.state.opened import State

@@ -1,0 +1,1 @@
+"""Hostile traffic and hostile mirrors, on loopback."""
