@@ -46,7 +46,9 @@ class EdgeProcess(ServerProcess):
         return self.work_dir / "heliostat.toml"
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "heliostat", "--config", str(self.config), "edge"]
+        # SIGTERM when the tests are killed: workers of a supervisor that is killed would live on.
+        prefix = ["setpriv", "--pdeathsig", "TERM"]
+        return [*prefix, sys.executable, "-m", "heliostat", "--config", str(self.config), "edge"]
 
     def write_files(self) -> None:
         own = {
