@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from heliostat.config.schema import Config, EdgeSection
 from heliostat.edge.processes import listeners as listening
 from heliostat.edge.processes.channel import Channel
 from heliostat.edge.processes.children import Place
+from heliostat.edge.processes.counting import make_collector
 from heliostat.edge.processes.errors import ListenError
 from heliostat.edge.processes.listeners import Listener
 from heliostat.edge.processes.rundir import RunFolder
@@ -147,6 +149,7 @@ def _steward_place(
             certificate=generation.certificate,
             workers=count,
             restarts=around.restarts(),
+            make_collector=partial(make_collector, generation.section, held.folder),
             watch=_watch_settings(generation.config) if generation.section.watch else None,
         )
         return run_steward(task, channel)

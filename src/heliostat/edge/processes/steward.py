@@ -14,15 +14,16 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 import uvloop
 from aiohttp import web
 
+from heliostat.edge.counts.collector import Collector
 from heliostat.edge.processes import frames
 from heliostat.edge.processes.admin import admin_app
 from heliostat.edge.processes.channel import Channel
@@ -51,19 +52,6 @@ DETAIL_LINES: Final = 20
 CERTIFICATE_LOOK_S: Final = 2.0
 
 
-class CollectorPort(Protocol):
-    """What counts, and writes the access log."""
-
-    def use(self, state: State) -> None: ...
-    def add(self, index: int, payload: bytes) -> None: ...
-    def add_entries(self, index: int, payload: bytes) -> None: ...
-    def redirected_since(self) -> Iterable[str]: ...
-    def tick(self) -> None: ...
-    def metrics(self) -> str: ...
-    def reopen(self) -> None: ...
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class StewardTask:
     """Everything a steward is given by its supervisor."""
@@ -79,8 +67,8 @@ class StewardTask:
     restarts: int
     watch: WatchSettings | None = None
     """None: no mirror is looked at."""
-    make_collector: Callable[[], CollectorPort] | None = None
-    """Called once the steward is at work: no other one writes then."""
+    make_collector: Callable[[], Collector] | None = None
+    """Called once the steward is at work: no other one writes to the spool then."""
 
 
 class Steward:
@@ -97,7 +85,7 @@ class Steward:
         """True once it is known whether anything is held."""
         self._watch: Watch | None = None
         self._sight: WatchReport | None = None
-        self._collector: CollectorPort | None = None
+        self._collector: Collector | None = None
         self._is_drained = task.run.is_drained
         self._is_stopping = False
         self._restarts = task.restarts
