@@ -279,6 +279,37 @@ def _write_forever(folder: Path, number: int, say: int) -> None:
         os._exit(1)
 
 
+def test_a_process_that_is_being_replaced_keeps_its_segment_until_it_ends(tmp_path: Path) -> None:
+    said, say = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _write_forever(tmp_path, 100_000, say)
+    try:
+        with os.fdopen(said, "rb") as pipe:
+            os.close(say)
+            assert pipe.read(5) == b"r" + (100_000).to_bytes(4)
+            spool = open_spool(tmp_path)
+            os.kill(child, signal.SIGSTOP)
+            os.waitpid(child, os.WUNTRACED)
+            before = set(tmp_path.glob("*.part"))
+            assert spool.append(make_block(1))
+            spool.tick()
+            assert before <= set(tmp_path.glob("*.part"))
+            os.kill(child, signal.SIGKILL)
+            raw = pipe.read()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    promised = {f"node {int.from_bytes(raw[at : at + 4])}" for at in range(0, len(raw) - 3, 4)}
+    spool.tick()
+    spool.close()
+    assert not list(tmp_path.glob("*.part"))
+    found = nodes(spool)
+    assert len(found) == len(set(found))
+    assert promised | {"node 1"} <= set(found)
+
+
 def test_every_place_a_file_may_be_cut_at_keeps_the_whole_blocks(tmp_path: Path) -> None:
     spool = open_spool(tmp_path / "made")
     ends = [0]

@@ -20,6 +20,8 @@ already, and budgets are settled in the order of time.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -148,6 +150,9 @@ class Spool:
         self._path = self._folder / f"{number:012d}-{identity.hex()}{_OPEN}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._handle = os.open(self._path, flags, 0o600)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)  # nobody else closes it while we live
+        if not os.fstat(self._handle).st_nlink:  # somebody did just before
+            raise FileNotFoundError(errno.ENOENT, "the new segment was removed", str(self._path))
         self._opened_at = self._clock()
         self._end = 0
         self._write_all(MAGIC + identity)
@@ -165,10 +170,10 @@ class Spool:
     # what others do with it
 
     def tick(self) -> None:
-        """Now and then: closes a segment that is old enough."""
+        """Now and then: closes a segment that is old enough, and those of processes that died."""
         if self._handle is not None and self._clock() - self._opened_at >= SEGMENT_TIME_S:
             self.close()
-        self._measure()
+        self._recover()
 
     def segments(self) -> list[Path]:
         """Closed segments, oldest first: read them with `read_segment`, then `remove` them."""
@@ -188,18 +193,29 @@ class Spool:
             return
         handle, self._handle = self._handle, None
         with self._tolerating("a segment can't be closed"):
-            os.close(handle)
-            self._finish(self._path)
+            try:
+                self._finish(self._path)
+            finally:
+                os.close(handle)
         self._measure()
 
     # the folder
 
     def _recover(self) -> None:
-        """Closes what was being written when an earlier process ended."""
+        """Closes what was being written when an earlier process ended.
+
+        Not what one writes still: a process that is being replaced may take its time to end.
+        """
         for name in self._names():
-            if name.endswith(_OPEN):
-                with self._tolerating("a segment can't be recovered"):
-                    self._finish(self._folder / name)
+            path = self._folder / name
+            if name.endswith(_OPEN) and (self._handle is None or path != self._path):
+                with (
+                    self._tolerating("a segment can't be recovered"),
+                    path.open("rb") as handle,
+                    contextlib.suppress(BlockingIOError),
+                ):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._finish(path)
         self._measure()
 
     def _finish(self, path: Path) -> None:
