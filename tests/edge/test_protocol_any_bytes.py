@@ -175,7 +175,7 @@ def test_a_client_that_never_reads_is_cut_off_when_its_time_is_up(handler: Handl
 def test_no_field_of_a_client_reaches_the_answer_of_a_file(
     handler: Handler, forwarded_for: bytes, proto: bytes
 ) -> None:
-    from heliostat.edge.handler import Fields
+    from heliostat.edge.request import Fields
 
     peer = handler.peer("127.0.0.1", False)
     answer = handler.answer(b"GET", b"/a", Fields(forwarded_for, proto, b""), peer)

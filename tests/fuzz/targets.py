@@ -17,7 +17,8 @@ from pathlib import Path
 from heliostat.config.errors import ConfigError
 from heliostat.config.toml import read_toml
 from heliostat.edge.clients import ClientMemory, TrustedProxies
-from heliostat.edge.handler import Fields, Handler
+from heliostat.edge.handler import Handler
+from heliostat.edge.request import Fields
 from heliostat.edge.target import BadTargetError, split_target
 from heliostat.probe.rsync_listing import ListingLimitError, ListingParser
 from heliostat.state.documents import (

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from heliostat.edge.clients import TrustedProxies, locate
+from heliostat.edge.counts.tally import Tally
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.serving import Serving, explain_path
-from heliostat.edge.tally import Tally
 from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus, Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 from heliostat.demo.process import ServerProcess, free_port
 
 TIMEOUT_S = 10
+_clients = itertools.count()
 
 
 class EdgeProcess(ServerProcess):
@@ -69,7 +71,11 @@ class EdgeProcess(ServerProcess):
             return read_to_end(link)
 
     def get(self, target: str, method: str = "GET", **fields: str) -> Reply:
-        """One request on a connection of its own; `fields` have _ for -."""
+        """One request on a connection of its own; `fields` have _ for -.
+
+        Each has a user agent of its own, or else the second for one file would be a repeat.
+        """
+        fields = {"User_Agent": f"test/{next(_clients)}", **fields}
         lines = [f"{method} {target} HTTP/1.1", "Host: test", "Connection: close"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
         return parse_reply(self.exchange(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")))

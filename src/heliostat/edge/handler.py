@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from time import time
 
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, TrustedProxies, locate
+from heliostat.edge.counts.entries import AccessEntries, Entry
+from heliostat.edge.counts.frame import MIRROR_MASK
+from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.lane import Asked, FastLane, Lane, client_salt, path_key, peer_kind
 from heliostat.edge.pages import explain_page
 from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.request import Fields
 from heliostat.edge.serving import BadQuestionError, Redirect, Serving
-from heliostat.edge.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.target import BadTargetError, split_target
 from heliostat.model.decision import Answer as Kind
 from heliostat.routing.router import Line
@@ -26,24 +30,7 @@ OWN_PREFIX = b"-/"
 HEALTH_TEXT = "heliostat ok\n"
 """What health checks search for; DNS providers are set up with these words."""
 
-_FROM_THE_START = b"bytes=0-"
 NOT_ABLE = "heliostat is not able to serve: "
-
-
-@dataclass(slots=True)
-class Fields:
-    """The header fields that matter to an answer, as the protocol met them."""
-
-    forwarded_for: bytes = b""
-    forwarded_proto: bytes = b""
-    accept: bytes = b""
-    user_agent: bytes = b""
-    byte_range: bytes = b""
-
-    @property
-    def is_download(self) -> bool:
-        """False for a Range that doesn't begin at the file's first byte."""
-        return not self.byte_range or self.byte_range.startswith(_FROM_THE_START)
 
 
 @dataclass(slots=True)
@@ -68,8 +55,9 @@ class Handler:
         trusted_proxies: list[str],
         tally: Tally | None = None,
         repeats: RepeatTable | None = None,
+        entries: AccessEntries | None = None,
     ) -> None:
-        """`repeats` is shared by all workers of one edge."""
+        """`repeats` is shared by all workers of one edge; `entries` is for an access log."""
         self.proxies = TrustedProxies(trusted_proxies)
         self.tally = tally or Tally()
         self.repeats = repeats or RepeatTable()
@@ -83,6 +71,11 @@ class Handler:
         self._explains_left = limits.EXPLAINS_PER_S
         self._asked_by: Lane | None = None
         """Who asked the last question, if it was for a file: `remember` comes right after."""
+        self._sent_to = -1
+        """The mirror that it was answered with, -1 for none."""
+        self.looks: set[str] = set()
+        """Mirrors that clients came back from: the watch is to look at them. Others empty it."""
+        self.entries = entries
 
     def tick(self, now_s: float) -> None:
         """Once a second, by a clock that all workers share: `/-/explain/` may be answered again."""
@@ -100,6 +93,7 @@ class Handler:
         """Serves by it from the next request on; returns what served until now."""
         old, self.serving = self.serving, serving
         self.fast = serving.fast
+        self.tally.switch(serving.state.version, time())
         return old
 
     def use(self, state: State) -> None:
@@ -122,6 +116,7 @@ class Handler:
     def answer(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Answer:
         """The answer to one GET or HEAD request (405 for others); never raises on bad input."""
         self._asked_by = None
+        self._sent_to = -1
         if method not in (b"GET", b"HEAD"):
             return answers.NOT_ALLOWED
         try:
@@ -141,21 +136,59 @@ class Handler:
             lane = self._asked_by = serving.fast.lane_of(asked)
             head = serving.fast.redirect(b"GET " + target, lane, peer.own)
             if head is not None:
+                if self.entries is not None:
+                    self._sent_to = self.tally.tags[-1] & MIRROR_MASK
                 return Answer(head)
             repeats = self.repeats.note(path_key(path) ^ client_salt(client, fields.user_agent))
         redirect = serving.redirect(path, client, is_https, repeats)
         if redirect is None:
             return answers.NOT_FOUND
+        self._sent_to = redirect.mirror
         self._count(redirect, client, method == b"GET" and fields.is_download)
         return Answer(redirect.head) if redirect.is_served else answers.NO_MIRROR
 
     def _count(self, redirect: Redirect, client: Client, is_download: bool) -> None:
-        """Notes a redirect (or that nobody could serve) as the fast lane notes its own."""
-        tally = self.tally
-        if redirect.kind is Kind.MIRROR and redirect.passed < 0:
-            tally.files.append(redirect.found.number)
-            tag = tag_of(client.zone, redirect.mirror)
+        """Notes a redirect; a plain one as the fast lane notes its own."""
+        tally, number, mirror = self.tally, redirect.found.number, redirect.mirror
+        if redirect.passed >= 0:
+            tally.count_repeat(redirect.passed, client.network)
+            self.looks.add(self._name_of(redirect.passed))
+            tally.count_redirect("repeat", number, client.zone, mirror, is_download=is_download)
+        elif redirect.kind is Kind.MIRROR and redirect.is_alive:
+            tally.files.append(number)
+            tag = tag_of(client.zone, mirror)
             tally.tags.append(tag if is_download else tag | NOT_DOWNLOAD)
+        elif redirect.is_served:
+            reason = "other" if redirect.kind is Kind.MIRROR else str(redirect.kind)
+            whom = mirror if mirror >= 0 else None
+            tally.count_redirect(reason, number, client.zone, whom, is_download=is_download)
+
+    def _name_of(self, mirror: int) -> str:
+        assert self.serving is not None
+        return self.serving.router.world.mirrors[mirror].mirror.name
+
+    def log(
+        self, method: bytes, target: bytes, version: str, fields: Fields, peer: Peer, status: int
+    ) -> None:
+        """Notes the answer just given for the access log, if one is kept."""
+        if self.entries is None:
+            return
+        client = peer.client
+        if self.serving is not None:
+            client = self._client(self.serving, fields, peer)
+        self.entries.append(
+            Entry(
+                time(),
+                client.address if client else peer.address,
+                method,
+                target,
+                version,
+                status,
+                self._name_of(self._sent_to) if self._sent_to >= 0 else "",
+                fields.referer,
+                fields.user_agent,
+            )
+        )
 
     def meet(self, peer: Peer) -> None:
         """Makes the peer's lanes by the state in service, if there is one."""

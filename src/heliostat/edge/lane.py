@@ -21,10 +21,10 @@ from typing import Any
 
 from heliostat.edge import limits
 from heliostat.edge.clients import Client
+from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.deadline import Deadline
 from heliostat.edge.redirects import Around, Redirects
 from heliostat.edge.repeats import KEY_BITS, NEWEST, OLDEST, PRINT_MASK, SLOT_MASK, RepeatTable
-from heliostat.edge.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.routing.router import WAYS, Router
 from heliostat.routing.shares import HASH_BITS, PATH_SPREAD, network_hash
 from heliostat.state.opened import State

@@ -17,8 +17,9 @@ from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import network_key
 from heliostat.edge.connections import Clock, Connections
-from heliostat.edge.handler import Fields, Handler, Peer
+from heliostat.edge.handler import Handler, Peer
 from heliostat.edge.lane import LINE_END, FastLane, Lane
+from heliostat.edge.request import RefusedError, Request
 
 log = structlog.get_logger()
 
@@ -26,17 +27,11 @@ UNKNOWN_PEER: Final = "::"
 """Stands for a client that was gone before its address could be asked for."""
 
 _HEAD: Final = b"HEAD"
+_STATUS: Final = slice(9, 12)
+_REDIRECT: Final = 302
 _HEAD_END: Final = b"\r\n\r\n"
 _MAX_BUFFERED_OUT_BYTES: Final = 256 * 1024
 """Answers waiting for a slow reader; above this its requests wait."""
-
-
-class _RefusedError(Exception):
-    """Raised inside a parser callback: this request ends the connection with `answer`."""
-
-    def __init__(self, status: int, text: str) -> None:
-        self.answer = answers.plain(status, text, close=True)
-        super().__init__(text)
 
 
 class EdgeProtocol(asyncio.Protocol):
@@ -46,16 +41,11 @@ class EdgeProtocol(asyncio.Protocol):
         "_backlog",
         "_backlog_at",
         "_blocks",
-        "_body_bytes",
         "_clock",
         "_connections",
         "_deadline_s",
         "_fast",
-        "_fields",
         "_handler",
-        "_has_host",
-        "_header_bytes",
-        "_header_count",
         "_in_head",
         "_is_between",
         "_is_https",
@@ -71,8 +61,8 @@ class EdgeProtocol(asyncio.Protocol):
         "_peer",
         "_pending_bytes",
         "_reads_slowly",
+        "_request",
         "_send",
-        "_target",
         "_transport",
     )
 
@@ -109,15 +99,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._lingers = False
         self._pending_bytes = 0
         self._deadline_s = 0.0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._target = b""
-        self._fields = Fields()
-        self._has_host = 0
-        self._header_bytes = 0
-        self._header_count = 0
-        self._body_bytes = 0
+        self._request = Request()
 
     # the connection
 
@@ -195,8 +177,8 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _answer_quickly(self, data: bytes) -> bool:
         """Answers a plain request of a known client without the parser; False: it is no such."""
-        if not self._is_between or self._left <= 1:
-            return False
+        if not self._is_between or self._left <= 1 or self._handler.entries is not None:
+            return False  # what the access log tells, only the parser knows
         fast = self._handler.fast
         if fast is not self._fast:
             self._meet(fast)
@@ -248,8 +230,12 @@ class EdgeProtocol(asyncio.Protocol):
         What is cut off goes to the parser, which keeps its place, so a cut inside a body is none.
         """
         for _ in range(limits.PIPELINED_A_TURN):
-            if self._transport is None or self._lingers or self._is_last:
+            if self._transport is None or self._is_last:
                 self._backlog = b""
+                return
+            if self._lingers:  # what still comes is to be read, and thrown away
+                self._backlog = b""
+                self._transport.resume_reading()
                 return
             if self._reads_slowly:
                 return  # `resume_writing` comes
@@ -278,7 +264,7 @@ class EdgeProtocol(asyncio.Protocol):
             self._close_after()
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            if isinstance(cause, _RefusedError):
+            if isinstance(cause, RefusedError):
                 self._finish(cause.answer)
             else:
                 log.error("fault while answering", exc_info=cause)
@@ -311,7 +297,7 @@ class EdgeProtocol(asyncio.Protocol):
     def _check_pending(self) -> None:
         """Bounds a head that never ends, whose fields the parser hasn't handed over yet."""
         if self._pending_bytes > limits.REQUEST_LINE_BYTES + limits.HEADERS_BYTES:
-            if self._header_count:
+            if self._request.has_headers:
                 self._finish(answers.plain(431, "Header fields are too large.\n", close=True))
             else:
                 self._finish(answers.plain(414, "The request target is too long.\n", close=True))
@@ -319,45 +305,22 @@ class EdgeProtocol(asyncio.Protocol):
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
-        self._begin()
+        self._request = Request()
         self._in_head = True
         self._pending_bytes = 0
         self._deadline_s = self._clock.now_s + limits.HEADERS_TIME_S
 
     def on_url(self, url: bytes) -> None:
-        self._target += url
-        if len(self._target) > limits.REQUEST_LINE_BYTES:
-            raise _RefusedError(414, "The request target is too long.\n")
+        self._request.add_target(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value) + 4
-        self._header_count += 1
-        if self._header_bytes > limits.HEADERS_BYTES or self._header_count > limits.HEADERS_COUNT:
-            raise _RefusedError(431, "Header fields are too large.\n")
-        lowered = name.lower()
-        if lowered == b"host":
-            self._has_host += 1
-        elif lowered == b"x-forwarded-for":
-            fields = self._fields
-            joined = fields.forwarded_for
-            fields.forwarded_for = joined + b"," + value if joined else value
-        elif lowered == b"x-forwarded-proto":
-            self._fields.forwarded_proto = value
-        elif lowered == b"accept":
-            self._fields.accept = value
-        elif lowered == b"user-agent":
-            self._fields.user_agent = value
-        elif lowered == b"range":
-            self._fields.byte_range = value
+        self._request.add_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._has_host != 1 and (self._has_host or self._parser.get_http_version() != "1.0"):
-            raise _RefusedError(400, "Bad request: exactly one Host field is needed.\n")
+        self._request.end_headers(self._parser.get_http_version())
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > limits.BODY_BYTES:
-            raise _RefusedError(413, "A request for a file needs no body.\n")
+        self._request.add_body(body)
 
     def on_message_complete(self) -> None:
         self._in_head = False
@@ -366,8 +329,8 @@ class EdgeProtocol(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing() or self._lingers:
             return
         assert self._peer is not None
-        method = self._parser.get_method()
-        answer = self._handler.answer(method, self._target, self._fields, self._peer)
+        request, method = self._request, self._parser.get_method()
+        answer = self._handler.answer(method, request.target, request.fields, self._peer)
         last = (
             answer.close
             or self._connections.draining
@@ -375,14 +338,20 @@ class EdgeProtocol(asyncio.Protocol):
             or not self._parser.should_keep_alive()
         )
         # Asked here, because the parser forgets it with the message.
-        self._is_plain = not last and not self._body_bytes and not self._parser.should_upgrade()
-        self._write(answer, last, with_body=method != _HEAD)
+        self._is_plain = not last and not request.body_bytes and not self._parser.should_upgrade()
+        status = self._write(answer, last, with_body=method != _HEAD)
+        version = self._parser.get_http_version()
+        self._handler.log(method, request.target, version, request.fields, self._peer, status)
         if last:
             self._close_after()
 
     # writing
 
-    def _write(self, answer: Answer, last: bool, *, with_body: bool) -> None:
+    def _write(self, answer: Answer, last: bool, *, with_body: bool) -> int:
+        """Puts an answer behind those that wait; its status, which is counted."""
+        status = int(answer.head[_STATUS])
+        if status != _REDIRECT:  # those are counted by what they redirect to
+            self._handler.tally.count(status)
         out = self._out
         out.append(answer.head)
         out.append(self._clock.date)
@@ -393,6 +362,7 @@ class EdgeProtocol(asyncio.Protocol):
         out.append(answers.END)
         if with_body and answer.body:
             out.append(answer.body)
+        return status
 
     def _flush(self) -> None:
         if self._out and self._transport is not None:

@@ -12,11 +12,11 @@ from urllib.parse import parse_qs
 
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
+from heliostat.edge.counts.tally import Tally
 from heliostat.edge.deadline import Deadline
 from heliostat.edge.lane import FastLane
 from heliostat.edge.redirects import Around, Redirects
 from heliostat.edge.repeats import RepeatTable
-from heliostat.edge.tally import Tally
 from heliostat.edge.target import quote, quote_text
 from heliostat.model.decision import Answer as Kind
 from heliostat.model.decision import Decision
@@ -49,6 +49,8 @@ class Redirect:
     """The mirror's index, -1 for none."""
     passed: int
     """The mirror that a repeat passed over, -1 for none."""
+    is_alive: bool = True
+    """False: the watch sees it as not answering, and there is no better."""
 
     @property
     def is_served(self) -> bool:
@@ -98,24 +100,23 @@ class Serving:
             return None
         tree, relative, _, _, fileset, sha256, _ = found
         row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
-        if row.mirrors and not repeats:
+        passed, is_alive = -1, bool(row.mirrors)
+        if is_alive and not repeats:
             position = row.pick(choice_hash(client.network, path))
             around = self.redirects.around(row.in_turn(position), tree, is_https)
-            kind, mirror, passed = Kind.MIRROR, row.mirrors[position], -1
+            kind, mirror = Kind.MIRROR, row.mirrors[position]
         else:
             verdict = decide(
                 _request(found, path, client, is_https), self.router, repeats, self.state.router
             )
-            around, kind, mirror = (
-                self._rare(verdict, tree, is_https),
-                verdict.answer,
-                verdict.mirror,
-            )
-            passed = verdict.turn[-1] if repeats and verdict.turn else -1
+            around = self._rare(verdict, tree, is_https)
+            kind, mirror = verdict.answer, verdict.mirror
+            if repeats and verdict.turn:
+                passed = verdict.turn[-1]
         head = answers.NO_MIRROR.head
         if around:
             head = quote(relative).join(around) + answers.digest_fields(sha256)
-        return Redirect(head, kind, found, mirror, passed)
+        return Redirect(head, kind, found, mirror, passed, is_alive)
 
     def _rare(self, verdict: Verdict, tree: int, is_https: bool) -> Around:
         """What stands around the path for repeats and last resorts; () when nobody serves it."""
