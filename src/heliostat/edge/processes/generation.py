@@ -187,6 +187,7 @@ def _worker_place(
             certificate=generation.certificate,
             repeats=around.repeats,
             is_draining=around.is_stopping(),
+            has_access_log=section.access_log is not None,
         )
         return run_worker(task, channel)
 

@@ -23,6 +23,7 @@ import uvloop
 
 from heliostat.edge import limits
 from heliostat.edge.connections import Clock, Connections
+from heliostat.edge.counts.entries import AccessEntries
 from heliostat.edge.handler import Handler
 from heliostat.edge.processes.acceptor import Acceptor, Port
 from heliostat.edge.processes.channel import Channel
@@ -33,6 +34,7 @@ from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.takeover import Offer
 from heliostat.edge.protocol import EdgeProtocol
 from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.report import SAMPLE_S, Report
 from heliostat.edge.tls import Certificate
 from heliostat.state.opened import State
 from heliostat.state.store import StateStore
@@ -101,6 +103,7 @@ class WorkerTask:
     certificate: Certificate | None
     repeats: RepeatTable
     is_draining: bool
+    has_access_log: bool
 
 
 class Worker:
@@ -109,9 +112,14 @@ class Worker:
     def __init__(self, task: WorkerTask, channel: Channel) -> None:
         self._task = task
         self._channel = channel
-        self._handler = Handler(list(task.trusted_proxies), repeats=task.repeats)
+        self._handler = Handler(
+            list(task.trusted_proxies),
+            repeats=task.repeats,
+            entries=AccessEntries() if task.has_access_log else None,
+        )
         self._clock = Clock()
         self._connections = Connections(limits.connections())
+        self._report = Report(self._handler, self._connections)
         self._keeper = StateKeeper(task.held, self._use)
         self._link = StewardLink(task.run, self._hello, self._from_steward)
         self._offer = Offer(task.run.listen(task.name), self._listeners, self._finish_handed)
@@ -142,6 +150,7 @@ class Worker:
             loop.create_task(self._link.run()),
             loop.create_task(self._tick()),
             loop.create_task(self._watch_certificate()),
+            loop.create_task(self._sample()),
         ]
         for task in tasks:
             task.add_done_callback(self._fault)
@@ -194,6 +203,7 @@ class Worker:
         if isinstance(detail := message.get("detail"), list):
             self._handler.detail = [str(line) for line in detail]
         if message.get("bye"):
+            self._tell_steward()
             self._link.hang_up()
 
     def _hello(self) -> dict[str, Any]:
@@ -262,9 +272,22 @@ class Worker:
             await asyncio.sleep(TICK_S)
             self._set_clock()
             self._channel.send({"alive": True})
+            self._tell_steward()
             for connection in list(self._connections.open):
                 if connection.is_overdue(self._clock.now_s):
                     connection.expire()
+
+    def _tell_steward(self) -> None:
+        """What was counted and logged, and mirrors that clients came back from."""
+        self._report.send(self._link.send, is_up=self._link.is_up)
+        if looks := self._report.looks():
+            self._link.say({"look": looks})
+
+    async def _sample(self) -> None:
+        """So often the next request is timed."""
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            self._clock.is_sampling = True
 
     async def _watch_certificate(self) -> None:
         certificate = self._task.certificate
@@ -314,6 +337,7 @@ class Worker:
                     if connection.is_idle():
                         connection.expire()
             await asyncio.sleep(FINISH_POLL_S)
+        self._tell_steward()
         await self._link.close()
 
 
