@@ -6,6 +6,7 @@ never another exception; and no Location outside the state's endpoints.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import tempfile
@@ -17,9 +18,15 @@ from pathlib import Path
 from heliostat.config.errors import ConfigError
 from heliostat.config.toml import read_toml
 from heliostat.edge.clients import ClientMemory, TrustedProxies
+from heliostat.edge.counts.block import decode
+from heliostat.edge.counts.entries import unpack_entries
+from heliostat.edge.counts.errors import BadFrameError, DamagedBlockError
+from heliostat.edge.counts.frame import pack, unpack
 from heliostat.edge.handler import Handler
 from heliostat.edge.request import Fields
 from heliostat.edge.target import BadTargetError, split_target
+from heliostat.edge.tls import not_after_s
+from heliostat.edge.watch.client import Exchange, NoHttpError
 from heliostat.probe.rsync_listing import ListingLimitError, ListingParser
 from heliostat.state.documents import (
     MirrorsDocument,
@@ -104,6 +111,36 @@ def documents(data: bytes) -> None:
             continue
 
 
+def counts(data: bytes) -> None:
+    """What stands on a worker's socket and in the spool."""
+    with contextlib.suppress(BadFrameError):
+        unpack(data)
+    with contextlib.suppress(BadFrameError):
+        unpack_entries(data)
+    with contextlib.suppress(DamagedBlockError):
+        for download in decode(data):
+            assert download.downloads >= 0
+
+
+def mirror_answer(data: bytes) -> None:
+    """What a mirror says to the watch."""
+
+    async def read() -> None:
+        exchange = Exchange(b"", asyncio.get_running_loop())
+        exchange.data_received(data[: len(data) // 2])
+        exchange.data_received(data[len(data) // 2 :])
+        exchange.connection_lost(None)
+        with contextlib.suppress(NoHttpError):
+            assert (await exchange.answer).status >= 200
+
+    asyncio.run(read())
+
+
+def certificate(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        not_after_s(data)
+
+
 def rsync_listing(data: bytes) -> None:
     parser = ListingParser()
     half = len(data) // 2
@@ -157,6 +194,21 @@ TARGETS = {
             b'{"filesets": ["0f"], "shards": []}',
         ],
     ),
+    "counts": Target(
+        counts,
+        [
+            pack({"state": 1, "minute": 2, "n": 1, "m": 0, "r": 0}, [b"\1\0\0\0", b"\2\0\0\0"]),
+            b'[0, [[1.5, "192.0.2.1", "GET", "/a", "1.1", 302, "m", "", "curl"]]]',
+        ],
+    ),
+    "mirror_answer": Target(
+        mirror_answer,
+        [
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+            b"HTTP/1.1 301 Moved\r\nLocation: https://x/\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ],
+    ),
+    "certificate": Target(certificate, [b"\x30\x0e\x30\x0c\x02\x01\x01\x30\x00\x30\x00\x30\x00"]),
     "rsync_listing": Target(
         rsync_listing,
         [

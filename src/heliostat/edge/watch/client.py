@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     fields: dict[bytes, bytes]
 
 
-class _Exchange(asyncio.Protocol):
+class Exchange(asyncio.Protocol):
     """Sends one request, completes `answer` with the header of what comes back."""
 
     def __init__(self, request: bytes, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,7 +89,7 @@ async def request(
         OSError: it can't be connected to, or breaks the connection.
     """
     loop = asyncio.get_running_loop()
-    exchange = _Exchange(raw, loop)
+    exchange = Exchange(raw, loop)
     transport, _ = await loop.create_connection(
         lambda: exchange,
         address,
