@@ -49,12 +49,15 @@ class RepeatTable:
         self.stamp = (int(now_s) & _TIME_MASK) << COUNT_BITS
 
     def note(self, key: int) -> int:
-        """Notes a request; how many times it was asked for already within the last minute."""
+        """Notes a request; how many times it was asked for already within the last minute.
+
+        After the highest number the count begins again at 1.
+        """
         at = key & SLOT_MASK
         now = (key & PRINT_MASK) + self.stamp
         late = now - self.slots[at]
         times = 0
         if NEWEST <= late <= OLDEST:
-            times = min((self.slots[at] & _COUNT_MASK) + 1, _COUNT_MASK)
+            times = (self.slots[at] & _COUNT_MASK) % _COUNT_MASK + 1
         self.slots[at] = now + times
         return times

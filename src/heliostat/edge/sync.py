@@ -16,7 +16,7 @@ import structlog
 from heliostat.model.errors import HeliostatError
 from heliostat.state.errors import NoStateError, StateError
 from heliostat.state.fetch import fetch_state
-from heliostat.state.manifest import MANIFEST_NAME, Manifest
+from heliostat.state.manifest import MANIFEST_NAME
 from heliostat.state.opened import State, open_state
 from heliostat.state.store import StateStore
 
@@ -34,7 +34,7 @@ class StateSync:
         self._source = source
         self._held = held
         self._use = use
-        self._current: Manifest | None = None
+        self._state: State | None = None
         self._seen: tuple[int, int, int] | None = None
 
     def open_held(self) -> str:
@@ -58,7 +58,8 @@ class StateSync:
         Never raises: whatever is wrong with a source or a disk, serving goes on.
         """
         try:
-            fetched = fetch_state(self._source, self._held, self._current)
+            current = self._state.manifest if self._state else None
+            fetched = fetch_state(self._source, self._held, current, self._state)
         except HeliostatError as error:
             return str(error)
         except OSError as error:
@@ -85,7 +86,7 @@ class StateSync:
                 self._seen = stamp
 
     def _take(self, state: State) -> None:
-        self._current = state.manifest
+        self._state = state
         self._use(state)
         log.info(
             "state in service",

@@ -15,8 +15,13 @@ from heliostat.state.plausible import check_plausible
 from heliostat.state.store import StateStore
 
 
-def fetch_state(source: Path, held: StateStore, current: Manifest | None) -> State | None:
+def fetch_state(
+    source: Path, held: StateStore, current: Manifest | None, previous: State | None = None
+) -> State | None:
     """The state that `source` offers, held and opened, or None when it is the current one.
+
+    Files of `current` were verified when they were taken: they aren't read again. `previous` is
+    the state opened from it, whose mapped files a newer one shares.
 
     Raises:
         NoStateError: the source has none.
@@ -34,9 +39,11 @@ def fetch_state(source: Path, held: StateStore, current: Manifest | None) -> Sta
                 " older one is never taken back; publish anew"
             )
         check_plausible(current, offered)
+    verified = frozenset(current.files.values()) if current else frozenset()
     with held.writing():
         for file in offered.files.values():
-            held.take(file, source)
-        state = open_state(held, offered, verify=False)
+            if file not in verified or not held.has_size_of(file):
+                held.take(file, source)
+        state = open_state(held, offered, verify=False, previous=previous)
         held.commit(offered)
     return state

@@ -142,6 +142,13 @@ class StateStore:
     def path_of(self, file: StateFile) -> Path:
         return self.files / file.disk_name
 
+    def has_size_of(self, file: StateFile) -> bool:
+        """True if a file of that name and size is there."""
+        try:
+            return self.path_of(file).stat().st_size == file.size_bytes
+        except FileNotFoundError:
+            return False
+
     def _has(self, file: StateFile) -> bool:
         """True if the file is there and whole: a name alone proves nothing after a bad disk."""
         path = self.files / file.disk_name

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,15 +36,29 @@ from heliostat.edge.processes.takeover import Offer
 from heliostat.edge.protocol import EdgeProtocol
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.report import SAMPLE_S, Report
+from heliostat.edge.serving import Serving
 from heliostat.edge.tls import Certificate
-from heliostat.state.opened import State
 from heliostat.state.store import StateStore
 
 log = structlog.get_logger()
 
 TICK_S: Final = 1.0
 GC_ALLOCATIONS: Final = 50_000
-"""Container objects made between two looks for cycles: what is remembered has none to find."""
+"""Container objects made between two looks for cycles among the newest."""
+
+GC_ROUNDS: Final = 50
+"""Such looks between two among the middle-aged."""
+
+GC_ALL_S: Final = 600.0
+"""Between two looks at everything, which take long: connections and what is remembered have no
+cycles to find."""
+
+SWITCH_S: Final = 0.001
+"""How long a thread beside the loop's (a new state is opened) may keep the interpreter."""
+
+TELL_EVENTS: Final = 4_096
+"""Redirects counted that are sent to the steward before the second is over: packing many at once
+would keep requests waiting."""
 
 ALONE_S: Final = 1.0
 """A worker that hasn't reached the steward for so long opens the held state by itself."""
@@ -120,7 +135,7 @@ class Worker:
         self._clock = Clock()
         self._connections = Connections(limits.connections())
         self._report = Report(self._handler, self._connections)
-        self._keeper = StateKeeper(task.held, self._use)
+        self._keeper = StateKeeper(task.held, self._handler.prepare, self._switch)
         self._link = StewardLink(task.run, self._hello, self._from_steward)
         self._offer = Offer(task.run.listen(task.name), self._listeners, self._finish_handed)
         self._finish: Finish | None = None
@@ -195,8 +210,11 @@ class Worker:
     def _from_steward(self, message: dict[str, Any]) -> None:
         if isinstance(version := message.get("state"), int):
             self._keeper.want(version)
-        if isinstance(lines := message.get("down"), list):
-            self._handler.set_down({(str(m), str(s), int(f)) for m, s, f in lines})
+        lines = message.get("down")
+        if isinstance(lines, list) and self._handler.set_down(
+            {(str(m), str(s), int(f)) for m, s, f in lines}
+        ):
+            self._keeper.renew()
         if "draining" in message:
             self._is_drained = bool(message["draining"])
             self._set_draining()
@@ -240,10 +258,12 @@ class Worker:
 
     # the state and the time
 
-    def _use(self, state: State) -> None:
-        self._handler.use(state)
-        self._link.say({"state": state.version})
-        log.debug("state in service", worker=self._task.index, version=state.version)
+    def _switch(self, serving: Serving) -> Serving | None:
+        old = self._handler.switch(serving)
+        gc.freeze()  # what is remembered has no cycles, and is much to look through
+        self._link.say({"state": serving.state.version})
+        log.debug("state in service", worker=self._task.index, version=serving.state.version)
+        return old
 
     async def _until_settled(self) -> None:
         settled = self._keeper.settled
@@ -268,6 +288,7 @@ class Worker:
 
     async def _tick(self) -> None:
         """Once a second: the time, the Date field, and connections that are overdue."""
+        collected_s = time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
             self._set_clock()
@@ -276,6 +297,9 @@ class Worker:
             for connection in list(self._connections.open):
                 if connection.is_overdue(self._clock.now_s):
                     connection.expire()
+            if time.monotonic() - collected_s > GC_ALL_S:
+                gc.collect()
+                collected_s = time.monotonic()
 
     def _tell_steward(self) -> None:
         """What was counted and logged, and mirrors that clients came back from."""
@@ -288,6 +312,8 @@ class Worker:
         while True:
             await asyncio.sleep(SAMPLE_S)
             self._clock.is_sampling = True
+            if len(self._handler.tally.files) >= TELL_EVENTS:
+                self._tell_steward()
 
     async def _watch_certificate(self) -> None:
         certificate = self._task.certificate
@@ -343,7 +369,8 @@ class Worker:
 
 def run_worker(task: WorkerTask, channel: Channel) -> int:
     """Serves in this (forked) process until told to finish; the exit code."""
-    gc.set_threshold(GC_ALLOCATIONS)
+    gc.set_threshold(GC_ALLOCATIONS, GC_ROUNDS, 1_000_000)
+    sys.setswitchinterval(SWITCH_S)
 
     async def main() -> int:
         return await Worker(task, channel).main()
