@@ -38,6 +38,7 @@ def main() -> int:
         servers: tuple[Pinned, ...] = (edge, plain, by_hand)
         rows: dict[str, list[Figures]] = {server.name: [] for server in servers}
         with edge, plain, by_hand:
+            edge.settle()
             wrk.run(edge, WARM_UP_S)
             for peer in (plain, by_hand):
                 wrk.run(peer, 2)

@@ -34,6 +34,7 @@ def main() -> int:
         edge, nginx = Edge(folder / "edge", world), Nginx(folder / "nginx")
         with edge, nginx:
             wrk = Wrk(world, folder)
+            edge.settle()
             wrk.run(edge, WARM_UP_S)
             most = statistics.median(wrk.run(edge, 3).per_s for _ in range(3))
             rate = options.rate or most / 2
