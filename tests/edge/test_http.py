@@ -267,18 +267,21 @@ def test_the_explained_choice_is_the_redirect(edge: EdgeProcess) -> None:
 
 def test_a_new_state_is_served_without_losing_a_request(edge: EdgeProcess) -> None:
     store = StateStore(edge.state_folder)
-    request = b"GET /iso/a.iso HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n"
     first = make_mirror("first.example", GERMANY)
     known = known_world(CATALOG, [*MIRRORS[1:], first])
-    compile_state(known, store, datetime.now(UTC))
-    deadline = time.monotonic() + 10
     seen = set()
     with edge.connect() as link:
-        for _ in range(limits.REQUESTS_PER_CONNECTION - 1):
-            link.sendall(request)
+        for number in range(limits.REQUESTS_PER_CONNECTION - 1):
+            link.sendall(
+                b"GET /iso/a.iso HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7\r\n"
+                b"User-Agent: client %d\r\n\r\n" % number
+            )
             reply = parse_reply(link.recv(65536))
             assert reply.status == 302
             seen.add(reply["location"].split("/")[2])
+            if number == 0:
+                compile_state(known, store, datetime.now(UTC))
+                deadline = time.monotonic() + 10
             if "first.example" in seen or time.monotonic() > deadline:
                 break
             time.sleep(0.02)

@@ -7,8 +7,9 @@ call costs as much as a lookup. A property test holds it to the long way.
 
 Theory. A request's bytes are cut once, at the end of the request line. What stands before it names
 the file (`Entry`), what stands after it the client (`Lane`): each is one lookup in a bounded
-memory. The zone's mirrors that hold the file, as bits, name the prepared redirects; the choice
-among them, and the memory of repeats, are one xor of the file's key and the client's salt.
+memory. Files that the same mirrors hold are a class, and a zone has a byte for each class that says
+which of its prepared rows serves it; the choice among the row's redirects, and the memory of
+repeats, are one xor of the file's key and the client's salt.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ _STEPS = 32
 _STEP_BITS = HASH_BITS - 5
 _FIRST = 3
 
-Entry = tuple[int, int, int, int, int, bytes]
-"""One file: tree, fileset, number in the state, key, where its relative path begins in the line,
-digest fields."""
+Entry = tuple[int, int, int, int, bytes]
+"""One file: class, number in the state, key, where its relative path begins in the line, digest
+fields. A class is a tree and a fileset: all its files are answered alike."""
+
+MOST_ROWS = 255
+"""Of one zone that a byte can name; files of further rows take longer."""
 
 
 def path_key(path: bytes) -> int:
@@ -74,17 +78,21 @@ def agent_salt(user_agent: bytes) -> int:
 
 @dataclass(slots=True, eq=False)
 class ZoneLane:
-    """What all clients of one zone, family and scheme share. `prepared[tree]` is by holders.
+    """What all clients of one zone, family and scheme share.
 
-    `holders[tree][fileset]` are bits of the mirrors that hold it and are reached in this way.
+    `rows[prepared_of[c]]` is the row of the files of class c; 0 where it isn't known yet.
+    `holders[c]` are bits of the mirrors that hold them and are reached in this way.
     """
 
     zone: int
     is_ipv6: bool
     is_https: bool
     near_mask: int
-    holders: list[list[int]]
-    prepared: list[dict[int, Prepared]]
+    holders: list[int]
+    prepared_of: bytearray
+    rows: list[Prepared]
+    by_near: dict[tuple[int, int], int]
+    """(tree, the nearest holders) → place in `rows`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,14 +146,15 @@ class FastLane:
         self._slots = repeats.slots
         self._zone_lanes: dict[int, ZoneLane] = {}
         self._prepared_count = 0
-        self._trees = len(state.trees)
         self._mounts = state.mounts
-        filesets = range(len(router.world.filesets))
+        self._classes = state.classes()
+        """(tree, fileset) of each class."""
+        self._class_of = {pair: number for number, pair in enumerate(self._classes)}
+        self._most_lanes = min(
+            limits.LANES_REMEMBERED, limits.ROW_BYTES // max(1, len(self._classes)) + 1
+        )
         self._holders = [
-            [
-                [router.holders(f, tree, bool(way >> 1), bool(way & 1)) for f in filesets]
-                for tree in range(self._trees)
-            ]
+            [router.holders(f, tree, bool(way >> 1), bool(way & 1)) for tree, f in self._classes]
             for way in range(WAYS)
         ]
         self._files: dict[bytes, Entry] = {}
@@ -163,7 +172,7 @@ class FastLane:
         return Lane(shared, client_salt(client, user_agent), is_https, tag_of(client.zone, 0))
 
     def _zone_lane(self, key: int, zone: int, is_ipv6: bool, is_https: bool) -> ZoneLane:
-        if len(self._zone_lanes) >= limits.LANES_REMEMBERED:
+        if len(self._zone_lanes) >= self._most_lanes:
             self.forget()
         shared = self._zone_lanes[key] = ZoneLane(
             zone,
@@ -171,7 +180,9 @@ class FastLane:
             is_https,
             self._router.rank(zone, is_ipv6).near_mask,
             self._holders[is_https << 1 | is_ipv6],
-            [{} for _ in range(self._trees)],
+            bytearray(len(self._classes)),
+            [()],
+            {},
         )
         return shared
 
@@ -200,11 +211,9 @@ class FastLane:
         """Makes a zone's lane, with the rows of all files that there may be for it."""
         zone, is_ipv6, is_https = key >> 2, bool(key >> 1 & 1), bool(key & 1)
         shared = self._zone_lane(key, zone, is_ipv6, is_https)
-        for tree, holders in enumerate(shared.holders):
-            by_near = {held & shared.near_mask: held for held in holders}
-            for near, held in by_near.items():
-                if near and self._prepared_count < limits.PREPARED_REMEMBERED - 1:
-                    self._prepare(shared, tree, held, near)
+        for number in range(len(self._classes)):
+            if self._prepared_count < limits.PREPARED_REMEMBERED - 1:
+                self._prepare(shared, number)
 
     def _carry_blocks(self, kind: int, blocks: dict[bytes, Lane]) -> None:
         mine = self.blocks[kind]
@@ -221,8 +230,9 @@ class FastLane:
     def forget(self) -> None:
         """Drops what is remembered; it is made anew as it is needed."""
         for lane in self._zone_lanes.values():
-            for prepared in lane.prepared:
-                prepared.clear()
+            lane.prepared_of[:] = bytes(len(lane.prepared_of))
+            lane.rows[1:] = []
+            lane.by_near.clear()
         self._prepared_count = 0
         self._zone_lanes.clear()
         for blocks in self.blocks:
@@ -276,7 +286,7 @@ class FastLane:
             entry = self._find(line)
             if entry is None:
                 return None
-        tree, fileset, number, key, cut, digests = entry
+        kind, number, key, cut, digests = entry
         shared = lane.shared
         if shared is None:
             mine = own[lane.is_https]
@@ -287,22 +297,19 @@ class FastLane:
         else:
             key ^= lane.salt
             tag = lane.tag
-        near = shared.holders[tree][fileset] & shared.near_mask
-        prepared = shared.prepared[tree].get(near)
-        if prepared is None:
-            prepared = self._prepare(shared, tree, shared.holders[tree][fileset], near)
-            if prepared is None:
-                return None
-        slots = self._slots
+        prepared = shared.rows[shared.prepared_of[kind]] or self._prepare(shared, kind)
+        if not prepared:
+            return None
+        slots, at = self._slots, key & SLOT_MASK
         now = (key & PRINT_MASK) + self._repeats.stamp
-        if NEWEST <= now - slots[key & SLOT_MASK] <= OLDEST:
+        if NEWEST <= now - slots[at] <= OLDEST:
             return None  # a repeat: the long way knows the next mirror
-        slots[key & SLOT_MASK] = now
+        slots[at] = now
         choice = key >> _SALT_BITS
         at = prepared[0][choice >> _STEP_BITS] or _FIRST + 2 * bisect_right(prepared[1], choice)
         around = prepared[at]
         if around is None:
-            around = self._fill(shared, tree, near, prepared, at)
+            around = self._fill(shared, kind, prepared, at)
         tally = self._tally
         tally.files.append(number)
         tally.tags.append(tag | prepared[at + 1])
@@ -333,8 +340,7 @@ class FastLane:
                 digest = binascii.b2a_base64(shard.digests[start : start + 32], newline=False)
                 digests = _DIGESTS % (digest, digest)
             entry = (
-                tree,
-                shard.filesets[shard.patterns[row]],
+                self._class_of[tree, shard.filesets[shard.patterns[row]]],
                 shards.bases[position] + row,
                 path_key(path),
                 _CUT + len(prefix),
@@ -347,28 +353,38 @@ class FastLane:
             return entry
         return None
 
-    def _prepare(self, shared: ZoneLane, tree: int, holders: int, near: int) -> Prepared | None:
+    def _prepare(self, shared: ZoneLane, kind: int) -> Prepared:
+        """The row of a class of files, remembered if it can be; empty when nobody serves them."""
+        tree, holders = self._classes[kind][0], shared.holders[kind]
+        near = holders & shared.near_mask
+        place = shared.by_near.get((tree, near), 0)
+        if place:
+            shared.prepared_of[kind] = place
+            return shared.rows[place]
         rank = self._router.rank(shared.zone, shared.is_ipv6)
         row = self._router.row_of(rank, holders, shared.zone, shared.is_ipv6)
         if not row.mirrors:
-            return None
+            return ()
         prepared: Prepared = (_table(row.thresholds), row.thresholds, row)
         for mirror in row.mirrors:
             prepared += (None, mirror)
-        if rank.rows.get(near) is row:  # else the nearest don't decide, and `near` isn't the key
+        # Where the nearest don't decide, `near` isn't the key.
+        if rank.rows.get(near) is row and len(shared.rows) <= MOST_ROWS:
             if self._prepared_count >= limits.PREPARED_REMEMBERED:
                 self.forget()
             self._prepared_count += 1
-            shared.prepared[tree][near] = prepared
+            place = len(shared.rows)
+            shared.rows.append(prepared)
+            shared.by_near[tree, near] = shared.prepared_of[kind] = place
         return prepared
 
-    def _fill(self, shared: ZoneLane, tree: int, near: int, prepared: Prepared, at: int) -> Around:
+    def _fill(self, shared: ZoneLane, kind: int, prepared: Prepared, at: int) -> Around:
         """Makes the redirect to one candidate, the first time it is chosen."""
         turn = prepared[2].in_turn((at - _FIRST) // 2)
-        around = self._redirects.around(turn, tree, shared.is_https)
-        known = shared.prepared[tree]
-        if known.get(near) is prepared:
-            known[near] = (*prepared[:at], around, *prepared[at + 1 :])
+        around = self._redirects.around(turn, self._classes[kind][0], shared.is_https)
+        place = shared.prepared_of[kind]
+        if shared.rows[place] is prepared:
+            shared.rows[place] = (*prepared[:at], around, *prepared[at + 1 :])
         return around
 
 

@@ -69,6 +69,9 @@ LINE_BYTES: Final = 512
 LANES_REMEMBERED: Final = 30_000
 """Zones (times families and schemes) whose ways are remembered; about 1 kB each."""
 
+ROW_BYTES: Final = 16 * 1024 * 1024
+"""Of a worker, for each zone in use a byte for each class of files (a tree and a fileset)."""
+
 PREPARED_REMEMBERED: Final = 50_000
 """Rows (classes of requests with the same candidates) whose redirects are kept ready."""
 

@@ -170,37 +170,31 @@ class EdgeProtocol(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        if self._clock.is_sampling:
-            self._sample(data)
-        elif not self._answer_quickly(data):
-            self._receive(data)
-
-    def _answer_quickly(self, data: bytes) -> bool:
-        """Answers a plain request of a known client without the parser; False: it is no such."""
-        if not self._is_between or self._left <= 1 or self._handler.entries is not None:
-            return False  # what the access log tells, only the parser knows
-        fast = self._handler.fast
-        if fast is not self._fast:
-            self._meet(fast)
-        if fast is None:
-            return False
-        line, _, block = data.partition(LINE_END)
-        lane = self._blocks.get(block)
-        if lane is None:
-            return False
-        head = fast.redirect(line, lane, self._own)
-        if head is None:
-            return False
         clock = self._clock
-        self._left -= 1
-        self._deadline_s = clock.idle_until_s
-        self._send(head + clock.date_and_end)
-        return True
+        if clock.is_sampling:
+            self._sample(data)
+            return
+        if self._is_between and self._left > 1:
+            fast = self._handler.fast
+            if fast is not self._fast:
+                self._meet(fast)
+            line, _, block = data.partition(LINE_END)
+            lane = self._blocks.get(block)
+            if lane is not None and fast is not None:
+                head = fast.redirect(line, lane, self._own)
+                if head is not None:
+                    self._left -= 1
+                    self._deadline_s = clock.idle_until_s
+                    self._send(head + clock.date_and_end)
+                    return
+        self._receive(data)
 
     def _meet(self, fast: FastLane | None) -> None:
         """A state was swapped since the last request: this peer's lanes are made anew."""
         self._fast = fast
-        if fast is not None and self._peer is not None:
+        self._blocks = {}
+        # What the access log tells, only the parser knows.
+        if fast is not None and self._peer is not None and self._handler.entries is None:
             self._handler.meet(self._peer)
             self._own = self._peer.own
             self._blocks = fast.blocks[self._kind]
@@ -241,16 +235,14 @@ class EdgeProtocol(asyncio.Protocol):
                 return  # `resume_writing` comes
             backlog, at = self._backlog, self._backlog_at
             end = backlog.find(_HEAD_END, at) + len(_HEAD_END)
+            self._backlog = b""  # or else what comes now would be put behind it
             if end < len(_HEAD_END) or end == len(backlog):
-                self._backlog = b""
                 self.data_received(backlog[at:])
                 if not self._reads_slowly and self._transport is not None:
                     self._transport.resume_reading()
                 return
-            self._backlog_at = end
-            piece = backlog[at:end]
-            if not self._answer_quickly(piece):
-                self._feed(piece)
+            self.data_received(backlog[at:end])
+            self._backlog, self._backlog_at = backlog, end
         if self._transport is not None:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._go_on)

@@ -76,6 +76,16 @@ class State:
     def published_at(self) -> datetime:
         return self.manifest.published_at
 
+    def classes(self) -> list[tuple[int, int]]:
+        """Every (tree, fileset) that some file has."""
+        found = {
+            (tree, fileset)
+            for tree, _, shards in self.mounts
+            for shard in shards.shards
+            for fileset in shard.filesets
+        }
+        return sorted(found)
+
     def has_files_of(self, other: State) -> bool:
         """True when paths, numbers and filesets of all files are those of `other`."""
         mine, its = self.manifest.files, other.manifest.files
