@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_S ?= 60
+EDGE_BENCHES := edge edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady
+BENCH ?=
 STAMP := $(VENV)/.setup-done
 
 .PHONY: help setup demo test lint types format bench soak fuzz lock clean
@@ -34,8 +36,11 @@ test: setup lint types ## everything a change must pass
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 	@echo "covered: $$($(BIN)/coverage report --format=total) % of lines and branches"
 
-bench: setup ## figures beside a peer's, in the same run
-	$(BIN)/python bench/edge.py
+bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a short look)
+	@failed=; for name in $(EDGE_BENCHES); do \
+	  echo "== $$name"; $(BIN)/python bench/$$name.py $(BENCH) || failed="$$failed $$name"; done; \
+	test -z "$$failed" || echo "not reached, or not run:$$failed"
+	$(BIN)/python bench/watch.py
 	$(BIN)/python bench/geo.py
 	$(BIN)/python bench/catalog.py
 

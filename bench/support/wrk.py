@@ -41,6 +41,18 @@ done = function(summary, latency)
     latency:percentile(50), latency:percentile(99)))
 end
 """
+DELAY = """\
+local mean
+local prepare = init
+init = function(args)
+  prepare(args)
+  mean = tonumber(args[4])
+end
+delay = function()
+  return math.floor(mean + random())
+end
+"""
+"""Whole milliseconds between an answer and the next request, `mean` of them on average."""
 RESULT = re.compile(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)")
 
 
@@ -68,9 +80,11 @@ class Wrk:
         self.connections = connections
         self.script = folder / "load.lua"
         self.script.write_text(SCRIPT)
+        self.resting = folder / "rest.lua"
+        self.resting.write_text(SCRIPT + DELAY)
 
-    def run(self, server: Pinned, seconds: int) -> Figures:
-        """`seconds` of load.
+    def run(self, server: Pinned, seconds: int, delay_ms: float = 0.0) -> Figures:
+        """`seconds` of load; each connection rests `delay_ms` on average after each answer.
 
         Raises:
             RuntimeError: wrk failed; with what it said.
@@ -78,11 +92,12 @@ class Wrk:
         arguments = [self.world / PATHS_FILE, self.world / CLIENTS_FILE]
         cpu_before = usage.cpu_s(server.leader)
         own_before = _children_s()
+        script = self.resting if delay_ms else self.script
         done = subprocess.run(
             [
                 *("taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{self.connections}"),
-                *(f"-d{seconds}s", "-s", str(self.script), f"http://127.0.0.1:{server.port}/"),
-                *("--", *map(str, arguments), str(time.time_ns() // 1000 % 2**31)),
+                *(f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{server.port}/"),
+                *("--", *map(str, arguments), str(time.time_ns() // 1000 % 2**31), str(delay_ms)),
             ],
             capture_output=True,
             text=True,
