@@ -4,9 +4,9 @@
 
 The load is wrk with 256 connections on core 1 that rest after each answer, for as long as makes
 80 % of the rate at which the edge (one worker, core 0, 3,000,000 paths × 500 mirrors) is full.
-Memory is PSS summed over all its processes, looked at between swaps; growth is from the median of the three
-looks after the first minute to that of the last three. The peer is the first minute itself: nginx
-has no states to swap.
+Memory is PSS summed over all its processes, looked at between swaps; growth is from the median of
+the three looks after the first minute to that of the last three. The peer is that first minute:
+nginx has no states to swap.
 """
 
 from __future__ import annotations
