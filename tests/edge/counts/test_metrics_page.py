@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import time
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 import heliostat.edge
+import heliostat.edge.watch.look
 from heliostat.edge.counts.collector import Collector
 from heliostat.edge.counts.frame import REASONS
 from heliostat.edge.counts.metrics import PREFIX, SPECS
 from heliostat.edge.counts.spool import Spool
+from heliostat.edge.processes import figures
+from heliostat.probe.results import FaultKind
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/reference/metrics.md"
 ROW = re.compile(r"^\| `(heliostat_[a-z_]+)` \| (\w+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
@@ -34,36 +38,28 @@ def documented() -> dict[str, tuple[str, tuple[str, ...]]]:
     return found
 
 
-def other_metrics() -> Iterator[tuple[str, str]]:
-    """(name, kind or "") of metrics that stand as whole words in the edge's code."""
-    kinds = {}
-    names = set()
+def words_in_code() -> Iterator[str]:
+    """Names of metrics that stand as whole words in the edge's code, beside its lists."""
     for path in sorted(Path(heliostat.edge.__path__[0]).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if NAME.fullmatch(node.value):
-                    names.add(node.value)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                words = [a.value for a in node.args if isinstance(a, ast.Constant)]
-                if node.func.id == "Figure" and len(words) > 1:
-                    kinds[str(words[0])] = str(words[1])
-    for name in sorted(names):
-        yield name, kinds.get(name, "")
+            word = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(word, str) and NAME.fullmatch(word):
+                yield word
 
 
 def test_every_metric_is_documented_and_none_else() -> None:
-    page = documented()
-    ours = {PREFIX + spec.name: (spec.kind, spec.labels) for spec in SPECS}
-    others = dict(other_metrics())
-    assert {name: page.get(name) for name in ours} == ours
-    assert others.keys() <= page.keys(), f"not in {PAGE.name}: {others.keys() - page.keys()}"
-    assert page.keys() <= ours.keys() | others.keys()
-    assert all(page[name][0] == kind for name, kind in others.items() if kind)
+    specs = (*SPECS, *figures.SPECS)
+    assert len({spec.name for spec in specs}) == len(specs)
+    assert documented() == {PREFIX + spec.name: (spec.kind, spec.labels) for spec in specs}
+    assert set(words_in_code()) <= documented().keys()
 
 
-def test_every_reason_is_explained() -> None:
+def test_every_reason_and_every_kind_of_fault_is_explained() -> None:
     text = PAGE.read_text()
-    assert [reason for reason in REASONS if f"| `{reason}` |" not in text] == []
+    look = inspect.getsource(heliostat.edge.watch.look)
+    kinds = {str(kind) for kind in FaultKind if f"FaultKind.{kind.name}" in look}
+    assert "timeout" in kinds
+    assert [word for word in {*REASONS, *kinds} if f"| `{word}` |" not in text] == []
 
 
 def test_what_is_served_is_what_is_listed(tmp_path: Path) -> None:

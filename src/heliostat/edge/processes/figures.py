@@ -1,25 +1,59 @@
-"""The processes' own metrics, in Prometheus' text form; the counts' are put before them."""
+"""The metrics of the processes, the certificate and the watch; those of the counts are in `counts`.
+
+A label is a mirror of the state, a kind of fault or a family: series stay few.
+`docs/reference/metrics.md` says the same as SPECS; a test compares them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from heliostat.edge.counts.metrics import PREFIX, Spec
+
+SPECS: Final = (
+    Spec("drained", "gauge", (), "1: taken out by hand."),
+    Spec("stopping", "gauge", (), "1: told to end, serving on for drain_s."),
+    Spec("workers_wanted", "gauge", (), "Workers there should be."),
+    Spec("workers_connected", "gauge", (), "Workers connected to the steward."),
+    Spec("process_restarts_total", "counter", (), "Processes that ended by themselves."),
+    Spec("certificate_end_timestamp_seconds", "gauge", (), "End of the certificate, Unix time."),
+    Spec("certificate_refused", "gauge", (), "1: newer files are no good, the old one is in use."),
+    Spec("certificate_refusals_total", "counter", (), "Certificate files that were no good."),
+    Spec("watch_looks_total", "counter", (), "Looks at mirrors."),
+    Spec("watch_failures_total", "counter", ("kind",), "Looks that found something wrong."),
+    Spec("watch_lines", "gauge", ("mirror",), "Ways to a mirror: scheme and family."),
+    Spec("watch_lines_down", "gauge", ("mirror",), "Those that no client is sent to now."),
+    Spec("watch_suspects_itself", "gauge", (), "1: takes its own network to be at fault."),
+    Spec("watch_family_lacking", "gauge", ("family",), "1: this machine seems to lack it."),
+)
+
+Values = Mapping[str, Mapping[Any, float]]
+"""Name of a metric → labels → value; labels are one text, or () for none."""
+
+Source = Callable[[], Iterable[Metric]]
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One metric: a name, what it says, and its value."""
+def metrics_of(values: Values) -> Iterator[Metric]:
+    """Every metric of SPECS; one that isn't in `values` has no sample."""
+    for spec in SPECS:
+        make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
+        family = make(PREFIX + spec.name, spec.help, labels=spec.labels)
+        for labels, value in values.get(spec.name, {}).items():
+            family.add_metric([labels] if isinstance(labels, str) else list(labels), value)
+        yield family
 
-    name: str
-    kind: str
-    help: str
-    value: float
 
+def text_of(source: Source) -> str:
+    """What `source` gives, in Prometheus' text form: for a steward that doesn't count."""
 
-def text_of(figures: Sequence[Figure]) -> str:
-    lines = []
-    for figure in figures:
-        lines.append(f"# HELP {figure.name} {figure.help}")
-        lines.append(f"# TYPE {figure.name} {figure.kind}")
-        lines.append(f"{figure.name} {figure.value:g}")
-    return "".join(f"{line}\n" for line in lines)
+    class Once:
+        def collect(self) -> Iterable[Metric]:
+            return source()
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Once())
+    return generate_latest(registry).decode()

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import random
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,19 +21,28 @@ from typing import Any, Final
 import structlog
 import uvloop
 from aiohttp import web
+from prometheus_client import Metric
 
 from heliostat.edge.counts.collector import Collector
 from heliostat.edge.processes import frames
 from heliostat.edge.processes.admin import admin_app
 from heliostat.edge.processes.channel import Channel
 from heliostat.edge.processes.errors import ListenError
-from heliostat.edge.processes.figures import Figure, text_of
+from heliostat.edge.processes.figures import metrics_of, text_of
 from heliostat.edge.processes.hub import Hub
 from heliostat.edge.processes.listeners import Listener, format_address, open_listener
+from heliostat.edge.processes.remarks import (
+    LINES,
+    CertificateEye,
+    DailyAlarm,
+    state_remark,
+    suspicion_remarks,
+)
 from heliostat.edge.processes.rundir import STEWARD_LOCK, STEWARD_SOCKET, RunFolder
+from heliostat.edge.processes.sight import Sight
 from heliostat.edge.sync import StateSync
-from heliostat.edge.tls import DAY_S, Certificate
-from heliostat.edge.watch import Watch, WatchReport, WatchSettings, targets_of
+from heliostat.edge.tls import Certificate
+from heliostat.edge.watch import WatchSettings
 from heliostat.state.opened import State
 from heliostat.state.store import StateStore
 
@@ -48,7 +56,6 @@ LISTEN_RETRY_S: Final = 5.0
 END_S: Final = 2.0
 """At the end: how long the workers' last counts are waited for."""
 
-DETAIL_LINES: Final = 20
 CERTIFICATE_LOOK_S: Final = 2.0
 
 
@@ -83,14 +90,13 @@ class Steward:
         self._state: State | None = None
         self._is_settled = False
         """True once it is known whether anything is held."""
-        self._watch: Watch | None = None
-        self._sight: WatchReport | None = None
+        self._sight = Sight(None, self._tell)
+        self._certificate_eye = CertificateEye(task.certificate)
+        self._state_alarm = DailyAlarm()
         self._collector: Collector | None = None
         self._is_drained = task.run.is_drained
         self._is_stopping = False
         self._restarts = task.restarts
-        self._tls_faults = 0
-        self._warned_on = 0
         self._told: dict[str, Any] = {}
         self._ended = asyncio.Event()
         self._exit_code = 0
@@ -133,20 +139,14 @@ class Steward:
         await self._look_at_source()
         if self._task.make_collector is not None:
             self._collector = self._task.make_collector()
-        if self._task.watch is not None:
-            self._watch = Watch(
-                self._task.watch,
-                clock=time.monotonic,
-                rng=random.Random(),  # noqa: S311 - jitter
-                on_change=self._seen,
-            )
+            self._collector.register(self._own_metrics)
+        self._sight = Sight(self._task.watch, self._tell)
         if self._state is not None:
             self._put_to_use(self._state)
-        jobs = [self._sync.run(), self._serve_admin(), self._watch_certificate()]
-        if self._watch is not None:
-            jobs.append(self._watch.run())
         self._channel.send({"ready": self._version})
-        await asyncio.gather(*jobs)
+        await asyncio.gather(
+            self._sync.run(), self._serve_admin(), self._watch_certificate(), self._sight.run()
+        )
 
     async def _look_at_source(self) -> None:
         reason = await asyncio.to_thread(self._sync.check)
@@ -170,8 +170,7 @@ class Steward:
         self._settle()
         if self._collector is not None:
             self._collector.use(state)
-        if self._watch is not None:
-            self._watch.use(targets_of(state))
+        self._sight.use(state)
 
     def _settle(self) -> None:
         self._is_settled = True
@@ -184,13 +183,17 @@ class Steward:
         return [*state, self._news()]
 
     def _news(self) -> dict[str, Any]:
-        detail = list(self._sight.detail) if self._sight else []
-        if self._task.certificate is not None:
-            detail += self._task.certificate.detail(time.time())
+        now_s = time.time()
+        detail = [
+            *self._sight.detail,
+            *self._certificate_eye.detail(now_s),
+            *state_remark(self._state, now_s),
+            *suspicion_remarks(self._collector.suspicions if self._collector else []),
+        ]
         return {
-            "down": sorted(map(list, self._sight.down)) if self._sight else [],
+            "down": self._sight.down,
             "draining": self._is_drained,
-            "detail": detail[:DETAIL_LINES],
+            "detail": detail[:LINES],
         }
 
     def _tell(self) -> None:
@@ -200,10 +203,6 @@ class Steward:
             self._told = news
             self._hub.tell(news)
 
-    def _seen(self, report: WatchReport) -> None:
-        self._sight = report
-        self._tell()
-
     def _on_frame(self, index: int, kind: bytes, payload: bytes) -> None:
         if self._collector is not None:
             if kind == frames.COUNTS:
@@ -212,9 +211,7 @@ class Steward:
                 self._collector.add_entries(index, payload)
 
     def _on_look(self, mirrors: list[str]) -> None:
-        if self._watch is not None:
-            for mirror in mirrors:
-                self._watch.look_now(mirror)
+        self._sight.look_now(mirrors)
 
     # the supervisor
 
@@ -251,26 +248,15 @@ class Steward:
             self._channel.send({"alive": True})
             if self._collector is not None:
                 self._collector.tick()
-                if self._watch is not None:
-                    self._watch.redirected(self._collector.redirected_since())
+                redirected = self._collector.redirected_since()
+                self._sight.counted(redirected, self._collector.suspicions)
+            now_s = time.time()
+            self._state_alarm.tick(state_remark(self._state, now_s), now_s)
             self._tell()
 
     async def _watch_certificate(self) -> None:
-        """The workers look by themselves; we tell people."""
-        certificate = self._task.certificate
-        while certificate is not None:
-            found = certificate.check()
-            if found is False:
-                self._tls_faults += 1
-                log.error("new certificate refused, the old one stays", reason=certificate.fault)
-            elif found:
-                log.info("new certificate in use", ends_at_s=int(certificate.ends_at_s))
-            today = int(time.time() // DAY_S)
-            lines = certificate.detail(time.time())
-            if lines and (today != self._warned_on or found):
-                self._warned_on = today
-                for line in lines:
-                    log.warning(line, certificate=str(certificate.files[0]))
+        while True:
+            self._certificate_eye.look(time.time())
             await asyncio.sleep(CERTIFICATE_LOOK_S)
 
     # the admin listener
@@ -310,61 +296,29 @@ class Steward:
             ],
             "restarts": self._restarts,
             "detail": self._news()["detail"],
+            "watch": self._sight.status(),
         }
 
     def _metrics(self) -> str:
-        own = [
-            Figure(
-                "heliostat_edge_drained", "gauge", "1: taken out by hand.", float(self._is_drained)
-            ),
-            Figure(
-                "heliostat_edge_stopping",
-                "gauge",
-                "1: told to end, serving on for drain_s.",
-                float(self._is_stopping),
-            ),
-            Figure(
-                "heliostat_edge_workers_wanted",
-                "gauge",
-                "Workers there should be.",
-                self._task.workers,
-            ),
-            Figure(
-                "heliostat_edge_workers_connected",
-                "gauge",
-                "Workers that report to the steward.",
-                len(self._hub.links),
-            ),
-            Figure(
-                "heliostat_edge_process_restarts_total",
-                "counter",
-                "Workers and stewards that were started again after they ended by themselves.",
-                self._restarts,
-            ),
-        ]
-        certificate = self._task.certificate
-        if certificate is not None:
-            own += [
-                Figure(
-                    "heliostat_edge_certificate_end_timestamp_seconds",
-                    "gauge",
-                    "When the certificate in use ends, Unix time.",
-                    certificate.ends_at_s,
-                ),
-                Figure(
-                    "heliostat_edge_certificate_refused",
-                    "gauge",
-                    "1: newer certificate files are no good, the old certificate is in use.",
-                    float(bool(certificate.fault)),
-                ),
-                Figure(
-                    "heliostat_edge_certificate_refusals_total",
-                    "counter",
-                    "Certificate files that were no good.",
-                    self._tls_faults,
-                ),
-            ]
-        return (self._collector.metrics() if self._collector else "") + text_of(own)
+        if self._collector is not None:
+            return self._collector.metrics()
+        return text_of(self._own_metrics)
+
+    def _own_metrics(self) -> Iterable[Metric]:
+        values: dict[str, dict[Any, float]] = {
+            "drained": {(): self._is_drained},
+            "stopping": {(): self._is_stopping},
+            "workers_wanted": {(): self._task.workers},
+            "workers_connected": {(): len(self._hub.links)},
+            "process_restarts_total": {(): self._restarts},
+        }
+        if (certificate := self._task.certificate) is not None:
+            values |= {
+                "certificate_end_timestamp_seconds": {(): certificate.ends_at_s},
+                "certificate_refused": {(): bool(certificate.fault)},
+                "certificate_refusals_total": {(): self._certificate_eye.refusals},
+            }
+        return metrics_of(values | self._sight.figures())
 
 
 def _ignore() -> None:
