@@ -91,7 +91,8 @@ def show(name: str, run: PacedRun, spans: list[Span], seconds: float) -> list[fl
     worst = []
     for begun_s, served_s in spans:
         starts = np.arange(begun_s - BEFORE_S, begun_s + seconds - 1, STEP_S)
-        worst.append(max(quantile_ms(run.between(at, at + 1), 0.99) for at in starts))
+        seen = [quantile_ms(run.between(at, at + 1), 0.99) for at in starts]
+        worst.append(float(np.nanmax(seen)))
         around = quantile_ms(run.between(served_s - 0.5, served_s + 0.5), 0.99)
         print(
             f"  {name}: in service after {served_s - begun_s:.2f} s, p99 in the second around that"
@@ -99,7 +100,8 @@ def show(name: str, run: PacedRun, spans: list[Span], seconds: float) -> list[fl
         )
     calm = run.between(0.001, spans[0][0] - BEFORE_S)
     print(
-        f"{name}: {len(run.latency_ns):,} requests, {run.failed} failed, worst seconds' p99 ms"
+        f"{name}: {len(run.latency_ns):,} requests, {run.failed} failed"
+        f" ({run.unsent} of them never sent: the server was too far behind), worst seconds' p99 ms"
         f" {report.spread(worst, '.2f')}, calm p99 {quantile_ms(calm, 0.99):.2f},"
         f" slowest of all {quantile_ms(run.latency_ns, 1):.1f}"
     )

@@ -37,9 +37,9 @@ class PacedRun:
         return int(np.count_nonzero(self.latency_ns == FAILED))
 
     @property
-    def failed_at_s(self) -> list[float]:
-        """When requests failed, seconds since the epoch; 0 for those never sent."""
-        return [float(at) / 1e9 for at in self.begun_ns[self.latency_ns == FAILED]]
+    def unsent(self) -> int:
+        """Those of the failed that were never sent: every connection waited, to the end."""
+        return int(np.count_nonzero(self.begun_ns == 0))
 
     def quantile_ms(self, share: float) -> float:
         """Of the latencies of requests that were answered."""
@@ -62,8 +62,11 @@ class PacedRun:
 
 
 def quantile_ms(times_ns: Times, share: float) -> float:
+    """In ms; nan where nothing was asked, infinite where nothing was answered."""
     answered = times_ns[times_ns != FAILED]
-    return float(np.quantile(answered, share)) / 1e6 if len(answered) else float("nan")
+    if len(answered):
+        return float(np.quantile(answered, share)) / 1e6
+    return float("inf") if len(times_ns) else float("nan")
 
 
 class Pacing:

@@ -17,6 +17,9 @@ from support.world import ensure_world
 LIMIT_BUSY = 0.95
 """A load generator busier than this may be what is measured."""
 
+FULL_BUSY = 0.9
+"""A server less busy than this was not at its limit."""
+
 
 def parser(about: str | None, *, seconds: int, rounds: int = 5) -> argparse.ArgumentParser:
     """The options that all benchmarks of the edge share; `seconds` is one run's length."""
