@@ -16,12 +16,13 @@ from heliostat.edge.clients import Client, TrustedProxies, locate
 from heliostat.edge.counts.entries import AccessEntries, Entry
 from heliostat.edge.counts.frame import MIRROR_MASK
 from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
-from heliostat.edge.lane import Asked, FastLane, Lane, client_salt, path_key, peer_kind
+from heliostat.edge.lane import FastLane
 from heliostat.edge.pages import explain_page
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.request import Fields
 from heliostat.edge.serving import BadQuestionError, Redirect, Serving
 from heliostat.edge.target import BadTargetError, split_target
+from heliostat.edge.ways import Asked, Lane, client_salt, path_key, peer_kind
 from heliostat.model.decision import Answer as Kind
 from heliostat.routing.router import Line
 from heliostat.state.opened import State
@@ -56,8 +57,10 @@ class Handler:
         tally: Tally | None = None,
         repeats: RepeatTable | None = None,
         entries: AccessEntries | None = None,
+        workers: int = 1,
     ) -> None:
-        """`repeats` is shared by all workers of one edge; `entries` is for an access log."""
+        """`repeats` is shared by all `workers` of one edge; `entries` is for an access log."""
+        self._workers = workers
         self.proxies = TrustedProxies(trusted_proxies)
         self.tally = tally or Tally()
         self.repeats = repeats or RepeatTable()
@@ -84,7 +87,7 @@ class Handler:
 
     def prepare(self, state: State) -> Serving:
         """What will serve by `state`, with what is remembered now; for another thread, too."""
-        serving = Serving(state, self.proxies, self.tally, self.repeats, self.down)
+        serving = Serving(state, self.proxies, self.tally, self.repeats, self.down, self._workers)
         if self.serving is not None:
             serving.carry(self.serving)
         return serving

@@ -15,19 +15,30 @@ repeats, are one xor of the file's key and the client's salt.
 from __future__ import annotations
 
 import binascii
-import zlib
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Any
 
 from heliostat.edge import limits
 from heliostat.edge.clients import Client
 from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.deadline import Deadline
 from heliostat.edge.redirects import Around, Redirects
-from heliostat.edge.repeats import KEY_BITS, NEWEST, OLDEST, PRINT_MASK, SLOT_MASK, RepeatTable
+from heliostat.edge.repeats import NEWEST, OLDEST, PRINT_MASK, SLOT_MASK, RepeatTable
+from heliostat.edge.ways import (
+    FIRST_PLACE,
+    MOST_ROWS,
+    SALT_BITS,
+    STEP_BITS,
+    Asked,
+    Entry,
+    Lane,
+    Prepared,
+    ZoneLane,
+    agent_salt,
+    client_salt,
+    path_key,
+    table_of,
+)
 from heliostat.routing.router import WAYS, Router
-from heliostat.routing.shares import HASH_BITS, PATH_SPREAD, network_hash
 from heliostat.state.opened import State
 from heliostat.state.shards import FLAG_SHA256, PLAIN_BYTES
 
@@ -35,97 +46,7 @@ LINE_END = b" HTTP/1.1\r\n"
 _GET = b"GET /"
 _CUT = len(_GET)
 _OWN = b"GET /-/"
-_MASK64 = (1 << 64) - 1
-_SALT_BITS = KEY_BITS - HASH_BITS
-_SALT_MASK = (1 << _SALT_BITS) - 1
 _DIGESTS = b"Digest: SHA-256=%b\r\nRepr-Digest: sha-256=:%b:\r\n"
-
-Prepared = tuple[Any, ...]
-"""One row, flat, so that a choice touches little memory: a table of _STEPS bytes, thresholds, the
-row, then (around or None, mirror) for each candidate. Byte `choice >> _STEP_BITS` of the table is
-where the chosen candidate stands here, or 0 where a threshold lies within that step."""
-
-_STEPS = 32
-_STEP_BITS = HASH_BITS - 5
-_FIRST = 3
-
-Entry = tuple[int, int, int, int, bytes]
-"""One file: class, number in the state, key, where its relative path begins in the line, digest
-fields. A class is a tree and a fileset: all its files are answered alike."""
-
-MOST_ROWS = 255
-"""Of one zone that a byte can name; files of further rows take longer."""
-
-
-def path_key(path: bytes) -> int:
-    """KEY_BITS of a path: the upper HASH_BITS are `routing.shares.path_hash`."""
-    return (zlib.crc32(path) * PATH_SPREAD & _MASK64) >> (64 - KEY_BITS)
-
-
-def client_salt(client: Client, user_agent: bytes) -> int:
-    """KEY_BITS of a client: above, the network's half of the choice; below, exactly who it is.
-
-    The lower bits are by `hash`, whose secret all workers of one edge share and nobody else knows.
-    """
-    exactly = hash(client.address) ^ agent_salt(user_agent)
-    return network_hash(client.network) << _SALT_BITS | exactly & _SALT_MASK
-
-
-def agent_salt(user_agent: bytes) -> int:
-    """A user agent's part of `client_salt`; 0 for none."""
-    return hash(user_agent) & _SALT_MASK if user_agent else 0
-
-
-@dataclass(slots=True, eq=False)
-class ZoneLane:
-    """What all clients of one zone, family and scheme share.
-
-    `rows[prepared_of[c]]` is the row of the files of class c; 0 where it isn't known yet.
-    `holders[c]` are bits of the mirrors that hold them and are reached in this way.
-    """
-
-    zone: int
-    is_ipv6: bool
-    is_https: bool
-    near_mask: int
-    holders: list[int]
-    prepared_of: bytearray
-    rows: list[Prepared]
-    by_near: dict[tuple[int, int], int]
-    """(tree, the nearest holders) → place in `rows`."""
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """The way of the clients with one header block.
-
-    `shared` is None where the peer itself is the client: then `salt` is only the user agent's, and
-    the rest is the peer's own.
-    """
-
-    shared: ZoneLane | None
-    salt: int
-    is_https: bool
-    tag: int
-    """What it is counted by, but for the mirror."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a header block says, as the parser read it."""
-
-    client: Client
-    is_own: bool
-    """The client is the peer itself."""
-    is_https: bool
-    user_agent: bytes
-    is_download: bool
-    """False for a Range that continues a download."""
-
-
-def peer_kind(is_trusted: bool, is_https: bool) -> int:
-    """What the meaning of a header block depends on beside its bytes."""
-    return is_trusted << 1 | is_https
 
 
 class FastLane:
@@ -138,7 +59,9 @@ class FastLane:
         redirects: Redirects,
         tally: Tally,
         repeats: RepeatTable,
+        workers: int,
     ) -> None:
+        """`workers` share what the limits allow one edge to remember."""
         self._router = router
         self._redirects = redirects
         self._tally = tally
@@ -153,6 +76,8 @@ class FastLane:
         self._most_lanes = min(
             limits.LANES_REMEMBERED, limits.ROW_BYTES // max(1, len(self._classes)) + 1
         )
+        self._most_files = limits.FILES_REMEMBERED // workers
+        self._most_blocks = limits.BLOCKS_REMEMBERED // workers
         self._holders = [
             [router.holders(f, tree, bool(way >> 1), bool(way & 1)) for tree, f in self._classes]
             for way in range(WAYS)
@@ -202,7 +127,7 @@ class FastLane:
         if same_zones:
             for key in list(old._zone_lanes):
                 if until.is_past():
-                    return
+                    break
                 self._warm(key)
             for kind, blocks in enumerate(old.blocks):
                 self._carry_blocks(kind, blocks)
@@ -269,7 +194,7 @@ class FastLane:
             return
         self._tally.block_misses += 1
         blocks = self.blocks[kind]
-        if len(blocks) >= limits.BLOCKS_REMEMBERED:
+        if len(blocks) >= self._most_blocks:
             blocks.clear()
         blocks[block] = lane
 
@@ -305,8 +230,8 @@ class FastLane:
         if NEWEST <= now - slots[at] <= OLDEST:
             return None  # a repeat: the long way knows the next mirror
         slots[at] = now
-        choice = key >> _SALT_BITS
-        at = prepared[0][choice >> _STEP_BITS] or _FIRST + 2 * bisect_right(prepared[1], choice)
+        choice = key >> SALT_BITS
+        at = prepared[0][choice >> STEP_BITS] or FIRST_PLACE + 2 * bisect_right(prepared[1], choice)
         around = prepared[at]
         if around is None:
             around = self._fill(shared, kind, prepared, at)
@@ -347,7 +272,7 @@ class FastLane:
                 digests,
             )
             if len(line) <= limits.LINE_BYTES:
-                if len(self._files) >= limits.FILES_REMEMBERED:
+                if len(self._files) >= self._most_files:
                     self._files.clear()
                 self._files[line] = entry
             return entry
@@ -362,14 +287,13 @@ class FastLane:
             shared.prepared_of[kind] = place
             return shared.rows[place]
         rank = self._router.rank(shared.zone, shared.is_ipv6)
-        row = self._router.row_of(rank, holders, shared.zone, shared.is_ipv6)
+        row, is_by_near = self._router.row_from(rank, holders, shared.zone, shared.is_ipv6)
         if not row.mirrors:
             return ()
-        prepared: Prepared = (_table(row.thresholds), row.thresholds, row)
+        prepared: Prepared = (table_of(row.thresholds), row.thresholds, row.in_turn(0))
         for mirror in row.mirrors:
             prepared += (None, mirror)
-        # Where the nearest don't decide, `near` isn't the key.
-        if rank.rows.get(near) is row and len(shared.rows) <= MOST_ROWS:
+        if is_by_near and len(shared.rows) <= MOST_ROWS:
             if self._prepared_count >= limits.PREPARED_REMEMBERED:
                 self.forget()
             self._prepared_count += 1
@@ -380,19 +304,11 @@ class FastLane:
 
     def _fill(self, shared: ZoneLane, kind: int, prepared: Prepared, at: int) -> Around:
         """Makes the redirect to one candidate, the first time it is chosen."""
-        turn = prepared[2].in_turn((at - _FIRST) // 2)
+        everyone, position = prepared[2], (at - FIRST_PLACE) // 2
+        candidates = (len(prepared) - FIRST_PLACE) // 2
+        turn = everyone[position:candidates] + everyone[:position] + everyone[candidates:]
         around = self._redirects.around(turn, self._classes[kind][0], shared.is_https)
         place = shared.prepared_of[kind]
         if shared.rows[place] is prepared:
             shared.rows[place] = (*prepared[:at], around, *prepared[at + 1 :])
         return around
-
-
-def _table(thresholds: tuple[int, ...]) -> bytes:
-    """The first part of `Prepared`."""
-    table = bytearray(_STEPS)
-    for step in range(_STEPS):
-        first = bisect_right(thresholds, step << _STEP_BITS)
-        last = bisect_right(thresholds, (step + 1 << _STEP_BITS) - 1)
-        table[step] = _FIRST + 2 * first if first == last else 0
-    return bytes(table)

@@ -51,17 +51,18 @@ EXPLAINS_PER_S: Final = 50
 FORWARDED_FOR_BYTES: Final = 1024
 """Longest X-Forwarded-For that is looked at, from its end."""
 
-CLIENTS_REMEMBERED: Final = 16_384
+CLIENTS_REMEMBERED: Final = 4_096
 """Addresses behind trusted proxies whose zone is remembered beside their header blocks."""
 
 BLOCKS_REMEMBERED: Final = 65_536
-"""Header blocks whose meaning is remembered; about 0.4 kB each, 0.7 kB at most."""
+"""Header blocks whose meaning is remembered, by all workers together; 0.4 kB each as a rule."""
 
 BLOCK_BYTES: Final = 512
 """Longer header blocks (browsers with cookies) are parsed each time."""
 
 FILES_REMEMBERED: Final = 131_072
-"""Files whose place in the state is remembered by their request line; about 0.4 kB each."""
+"""Files whose place in the state is remembered by their request line, by all workers together;
+about 0.5 kB each."""
 
 LINE_BYTES: Final = 512
 """Longer request lines are looked up each time."""

@@ -18,8 +18,9 @@ from heliostat.edge.answers import Answer
 from heliostat.edge.clients import network_key
 from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Handler, Peer
-from heliostat.edge.lane import LINE_END, FastLane, Lane
+from heliostat.edge.lane import LINE_END, FastLane
 from heliostat.edge.request import RefusedError, Request
+from heliostat.edge.ways import Lane
 
 log = structlog.get_logger()
 

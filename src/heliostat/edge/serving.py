@@ -68,12 +68,13 @@ class Serving:
         tally: Tally,
         repeats: RepeatTable,
         down: Collection[Line] = (),
+        workers: int = 1,
     ) -> None:
         self.state = state
         self.router = Router(state.router.world, down) if down else state.router
         self.clients = ClientMemory(state.zones, proxies)
         self.redirects = Redirects(self.router)
-        self.fast = FastLane(state, self.router, self.redirects, tally, repeats)
+        self.fast = FastLane(state, self.router, self.redirects, tally, repeats, workers)
 
     def carry(self, old: Serving) -> None:
         """Takes over what `old` remembers and still holds; for another thread, too."""

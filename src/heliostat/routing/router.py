@@ -6,6 +6,7 @@ Pure but for a bounded memory of what was asked for lately; it changes no answer
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -27,9 +28,9 @@ Line = tuple[str, str, int]
 """(mirror, scheme, family 4 or 6): what a watch looks at."""
 
 MAX_RANKS = 30_000
-"""Zones (times two families) remembered at most; about 3 kB each, then they are made anew."""
+"""Zones (times two families) remembered at most; about 1 kB each, then they are made anew."""
 
-MAX_ROWS = 100_000
+MAX_ROWS = 20_000
 """Rows remembered at most, of all zones; about 0.7 kB each, then they are made anew."""
 
 
@@ -40,7 +41,8 @@ class ZoneRank:
     A row is in `rows` only if the nearest decide it.
     """
 
-    near: tuple[tuple[float, int], ...]
+    near_ms: array[float]
+    near: tuple[int, ...]
     near_mask: int
     beyond_ms: float
     """Cost of the first mirror that isn't among the nearest."""
@@ -116,7 +118,11 @@ class Router:
         """The row of files with these `holders` for clients of the zone that `rank` is of."""
         near = holders & rank.near_mask
         row = rank.rows.get(near)
-        return self._make_row(rank, near, holders, zone, is_ipv6) if row is None else row
+        if row is None:
+            row, is_by_near = self.row_from(rank, holders, zone, is_ipv6)
+            if is_by_near:
+                self._remember(rank, near, row)
+        return row
 
     def answers(self, mirror: int, scheme: str, is_ipv6: bool) -> bool:
         """False when the watch sees that a client of that family gets no answer there.
@@ -196,29 +202,38 @@ class Router:
 
     def _make_rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
         ranked = self._ranked(zone, is_ipv6, NEAR_MIRRORS + 1)
-        near = tuple(ranked[:NEAR_MIRRORS])
+        near = ranked[:NEAR_MIRRORS]
         mask = 0
         for _, index in near:
             mask |= 1 << index
         beyond_ms = ranked[NEAR_MIRRORS][0] if len(ranked) > NEAR_MIRRORS else math.inf
-        return ZoneRank(near, mask, beyond_ms)
+        costs_ms = array("d", (cost_ms for cost_ms, _ in near))
+        return ZoneRank(costs_ms, tuple(index for _, index in near), mask, beyond_ms)
 
-    def _make_row(self, rank: ZoneRank, near: int, usable: int, zone: int, is_ipv6: bool) -> Row:
+    def row_from(self, rank: ZoneRank, holders: int, zone: int, is_ipv6: bool) -> tuple[Row, bool]:
+        """A row as `row_of` gives it, not remembered; and whether the nearest mirrors decide it.
+
+        If they do, all files with the same holders among `rank.near_mask` have this row.
+        """
         weights = self.world.weights
-        row = make_row([entry for entry in rank.near if near >> entry[1] & 1], weights)
+        near = holders & rank.near_mask
+        ranked = zip(rank.near_ms, rank.near, strict=True)
+        row = make_row([entry for entry in ranked if near >> entry[1] & 1], weights)
         if row.mirrors and (
             len(row.mirrors) == MAX_CANDIDATES or limit_ms(row.costs_ms[0]) < rank.beyond_ms
         ):
-            if self._row_count >= MAX_ROWS:
-                for known in self._ranks.values():
-                    known.rows.clear()
-                self._row_count = 0
-            self._row_count += 1
-            rank.rows[near] = row
-            return row
-        # The nearest don't decide: too few of them hold the file. Rare, so not remembered.
-        ranked = self._ranked(zone, is_ipv6)
-        return make_row([entry for entry in ranked if usable >> entry[1] & 1], weights)
+            return row, True
+        # Too few of the nearest hold the file.
+        everyone = self._ranked(zone, is_ipv6)
+        return make_row([entry for entry in everyone if holders >> entry[1] & 1], weights), False
+
+    def _remember(self, rank: ZoneRank, near: int, row: Row) -> None:
+        if self._row_count >= MAX_ROWS:
+            for known in self._ranks.values():
+                known.rows.clear()
+            self._row_count = 0
+        self._row_count += 1
+        rank.rows[near] = row
 
 
 def _mask(held: Bools | Sequence[bool]) -> int:

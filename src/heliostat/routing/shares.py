@@ -46,7 +46,7 @@ class Row:
 
     mirrors: tuple[int, ...]
     costs_ms: array[float]
-    thresholds: tuple[int, ...]
+    thresholds: array[int]
     others: tuple[int, ...]
 
     @property
@@ -66,7 +66,7 @@ class Row:
         return self.mirrors[position:] + self.mirrors[:position] + self.others
 
 
-EMPTY_ROW = Row((), array("d"), (), ())
+EMPTY_ROW = Row((), array("d"), array("I"), ())
 
 
 def limit_ms(best_ms: float) -> float:
@@ -94,7 +94,7 @@ def make_row(ranked: Sequence[tuple[float, int]], weights: Sequence[float]) -> R
     return Row(
         mirrors=tuple(index for _, index in taken),
         costs_ms=array("d", (cost_ms for cost_ms, _ in taken)),
-        thresholds=tuple(thresholds),
+        thresholds=array("I", thresholds),
         others=tuple(index for _, index in ranked[len(taken) : len(taken) + MAX_OTHERS]),
     )
 

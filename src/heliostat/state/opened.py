@@ -29,7 +29,7 @@ from heliostat.state.documents import (
 )
 from heliostat.state.errors import DamagedStateError
 from heliostat.state.manifest import ZONES_ROLE, Manifest
-from heliostat.state.shards import FoundFile, Shard, TreeShards, map_file
+from heliostat.state.shards import FoundFile, Shard, TreeShards, map_file, release_pages
 from heliostat.state.store import StateStore
 
 SHARD_KINDS = ("paths", "files", "digests")
@@ -132,12 +132,14 @@ def open_state(
 
 def _open(store: StateStore, manifest: Manifest, previous: State | None) -> State:
     known = _Known(previous, manifest)
+    maps: list[memoryview] = []
 
     def view(role: str) -> memoryview:
         file = manifest.files.get(role)
         if file is None:
             raise DamagedStateError(f"{store.folder}: the state has no {role}; publish it again")
-        return map_file(store.path_of(file))
+        maps.append(map_file(store.path_of(file)))
+        return maps[-1]
 
     def where(role: str) -> str:
         return str(store.path_of(manifest.files[role]))
@@ -184,6 +186,8 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
         if tree.canary is not None
     ]
     tree_shards = [TreeShards(index, found) for index, found in enumerate(shards)]
+    for opened in maps:
+        release_pages(opened.obj)
     return State(manifest, trees, tree_shards, zones, world, canaries, notice)
 
 

@@ -189,6 +189,7 @@ class Shard:
         self.patterns: memoryview | bytes = patterns
         if len(self.filesets) <= SMALL_PATTERNS:
             self.patterns = np.frombuffer(patterns, np.uint16).astype(np.uint8).tobytes()
+        release_pages(view.obj)
 
     def with_filesets(self, filesets: Sequence[int]) -> Shard:
         """The same files, where a newer state numbers their filesets in another way."""
@@ -277,3 +278,12 @@ def map_file(path: Path) -> memoryview:
         DamagedStateError: missing.
     """
     return memoryview(map_bytes(path))
+
+
+def release_pages(mapped: object) -> None:
+    """Forgets which pages of a mapped file were read: what is checked once isn't kept for that.
+
+    They stay in the system's cache, and come back when they are read again.
+    """
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)

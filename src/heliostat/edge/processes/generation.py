@@ -178,6 +178,7 @@ def _worker_place(
             assigned += [Assigned(one, one in mine, is_tls) for one in found]
         task = WorkerTask(
             index=index,
+            workers=count,
             name=socket_name,
             run=around.run,
             held=held,

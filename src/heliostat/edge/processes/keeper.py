@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from heliostat.edge.memory import give_back
 from heliostat.edge.serving import Serving
 from heliostat.model.errors import HeliostatError
 from heliostat.state.errors import NoStateError
@@ -117,3 +118,4 @@ class StateKeeper:
 def _let_go(what: list[Serving | None]) -> None:
     """Frees what is in `what`, if nobody else has it."""
     what.clear()
+    give_back()

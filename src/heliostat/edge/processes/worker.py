@@ -107,6 +107,7 @@ class WorkerTask:
     """Everything a worker is given by its supervisor."""
 
     index: int
+    workers: int
     name: str
     """Of its socket in the run folder."""
     run: RunFolder
@@ -131,6 +132,7 @@ class Worker:
             list(task.trusted_proxies),
             repeats=task.repeats,
             entries=AccessEntries() if task.has_access_log else None,
+            workers=task.workers,
         )
         self._clock = Clock()
         self._connections = Connections(limits.connections())
