@@ -59,7 +59,7 @@ class Pinned(ServerProcess):
         super().start()
         # Reads until our end of the pipe is closed, by us or by our death; then ends the group.
         self._guard = subprocess.Popen(
-            ["sh", "-c", 'read -r _ || kill -9 -- "-$1"', "guard", str(self.leader)],
+            ["sh", "-c", 'read -r _ || kill -9 "-$1"', "guard", str(self.leader)],
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
