@@ -131,12 +131,14 @@ class Steward:
         if reason := await asyncio.to_thread(self._sync.open_held):
             log.info("nothing is held yet", reason=reason)
         is_alone = self._task.run.lock(STEWARD_LOCK)
-        if is_alone and self._state is None:
+        has_looked = is_alone and self._state is None
+        if has_looked:
             await self._look_at_source()
         self._settle()
         while not self._task.run.lock(STEWARD_LOCK):  # noqa: ASYNC110 - another process has it
             await asyncio.sleep(LOCK_POLL_S)
-        await self._look_at_source()
+        if not has_looked:
+            await self._look_at_source()
         if self._task.make_collector is not None:
             self._collector = self._task.make_collector()
             self._collector.register(self._own_metrics)
