@@ -104,3 +104,11 @@ def test_what_collides_is_never_taken_for_a_repeat(first: int, second: int) -> N
     table.note(first)
     same = (first ^ second) & ~((1 << 23) - (1 << 19)) == 0  # four bits are in neither part
     assert (table.note(second) > 0) == same
+
+
+def test_a_repeat_is_known_to_a_worker_whose_clock_ticked_later() -> None:
+    table, key = RepeatTable(), (5 << 40) | 77
+    table.tick(11)
+    table.note(key)
+    table.tick(10)
+    assert table.note(key) == 1

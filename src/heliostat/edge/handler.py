@@ -6,7 +6,7 @@ Sans-I/O: takes what the protocol has parsed, gives bytes. Everything the edge k
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from time import time
 
@@ -85,12 +85,26 @@ class Handler:
         self._explains_left = limits.EXPLAINS_PER_S
         self.repeats.tick(now_s)
 
-    def prepare(self, state: State) -> Serving:
-        """What will serve by `state`, with what is remembered now; for another thread, too."""
+    def preparing(self, state: State) -> Generator[None, None, Serving]:
+        """Makes what will serve by `state`, with what is remembered now, in short steps.
+
+        Requests may be answered between them; the value at the end is for `switch`.
+        """
         serving = Serving(state, self.proxies, self.tally, self.repeats, self.down, self._workers)
+        yield
         if self.serving is not None:
-            serving.carry(self.serving)
+            yield from serving.carry(self.serving)
         return serving
+
+    def prepare(self, state: State) -> Serving:
+        """`preparing`, all at once."""
+        steps = self.preparing(state)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                serving: Serving = end.value
+                return serving
 
     def switch(self, serving: Serving) -> Serving | None:
         """Serves by it from the next request on; returns what served until now."""
@@ -227,7 +241,8 @@ class Handler:
     def _own(self, path: bytes, query: bytes, fields: Fields, peer: Peer) -> Answer:
         if path == b"healthz":
             if self.serving is None:
-                return answers.plain(503, NOT_ABLE + "there is no state yet\n")
+                detail = "".join(f"{line}\n" for line in self.detail)
+                return answers.plain(503, NOT_ABLE + "there is no state yet\n" + detail)
             is_able, faults = self.serving.health()
             detail = "".join(f"{line}\n" for line in (*faults, *self.detail))
             if self.draining:

@@ -16,6 +16,10 @@ from __future__ import annotations
 
 import binascii
 from bisect import bisect_right
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from heliostat.edge import limits
 from heliostat.edge.clients import Client
@@ -46,6 +50,9 @@ LINE_END = b" HTTP/1.1\r\n"
 _GET = b"GET /"
 _CUT = len(_GET)
 _OWN = b"GET /-/"
+STEP_ENTRIES = 200
+"""Entries of a memory that are gone through in one step."""
+
 _DIGESTS = b"Digest: SHA-256=%b\r\nRepr-Digest: sha-256=:%b:\r\n"
 
 
@@ -111,11 +118,14 @@ class FastLane:
         )
         return shared
 
-    def carry(self, old: FastLane, *, same_files: bool, same_zones: bool, until: Deadline) -> None:
+    def carry(
+        self, old: FastLane, *, same_files: bool, same_zones: bool, until: Deadline
+    ) -> Iterator[None]:
         """Takes over what `old` remembers, as far as it still holds, until the time is up.
 
-        For a thread beside the one that serves by `old`. `same_files` says that paths, numbers and
-        filesets are as they were, `same_zones` that addresses are in the zones they were in.
+        In short steps, so that requests are answered between them. `same_files` says that paths,
+        numbers and filesets are as they were, `same_zones` that addresses are in the zones they
+        were in.
         """
         if same_files:
             self._files = old._files
@@ -124,25 +134,52 @@ class FastLane:
                 if until.is_past():
                     return
                 self._find(line)
-        if same_zones:
-            for key in list(old._zone_lanes):
-                if until.is_past():
-                    break
-                self._warm(key)
-            for kind, blocks in enumerate(old.blocks):
-                self._carry_blocks(kind, blocks)
+                yield
+        if not same_zones:
+            return
+        matrices = [_matrix(holders, len(self._router.world.mirrors)) for holders in self._holders]
+        for key in list(old._zone_lanes):
+            if until.is_past():
+                break
+            yield
+            self._warm(key, matrices)
+        for kind, blocks in enumerate(old.blocks):
+            yield from self._carry_blocks(kind, blocks)
 
-    def _warm(self, key: int) -> None:
-        """Makes a zone's lane, with the rows of all files that there may be for it."""
+    def _warm(self, key: int, matrices: list[NDArray[np.bool_]]) -> None:
+        """Makes a zone's lane, with the rows of all classes of files."""
         zone, is_ipv6, is_https = key >> 2, bool(key >> 1 & 1), bool(key & 1)
         shared = self._zone_lane(key, zone, is_ipv6, is_https)
-        for number in range(len(self._classes)):
+        near = self._router.rank(zone, is_ipv6).near
+        if not near or not self._classes:
+            return
+        held = matrices[is_https << 1 | is_ipv6][:, near] @ (1 << np.arange(len(near)))
+        _, first, which = np.unique(held, return_index=True, return_inverse=True)
+        for number in first.tolist():
             if self._prepared_count < limits.PREPARED_REMEMBERED - 1:
                 self._prepare(shared, number)
+        places = np.frombuffer(bytes(shared.prepared_of), np.uint8)[first]
+        shared.prepared_of[:] = places[which.reshape(-1)].tobytes()
 
-    def _carry_blocks(self, kind: int, blocks: dict[bytes, Lane]) -> None:
+    def dissolve(self) -> Iterator[None]:
+        """Lets go of what is remembered in short steps: all at once would take many milliseconds.
+
+        For a lane that serves no more; files are left to the one that took them over.
+        """
+        while self._zone_lanes:
+            self._zone_lanes.popitem()
+            yield
+        for blocks in self.blocks:
+            while blocks:
+                for _ in range(min(len(blocks), STEP_ENTRIES)):
+                    blocks.popitem()
+                yield
+
+    def _carry_blocks(self, kind: int, blocks: dict[bytes, Lane]) -> Iterator[None]:
         mine = self.blocks[kind]
-        for block, lane in list(blocks.items()):
+        for number, (block, lane) in enumerate(list(blocks.items())):
+            if number % STEP_ENTRIES == 0:
+                yield
             shared = lane.shared
             if shared is None:
                 mine[block] = lane
@@ -312,3 +349,11 @@ class FastLane:
         if shared.rows[place] is prepared:
             shared.rows[place] = (*prepared[:at], around, *prepared[at + 1 :])
         return around
+
+
+def _matrix(holders: list[int], mirrors: int) -> NDArray[np.bool_]:
+    """Who holds each class of files, a row a class and a column a mirror."""
+    size = (mirrors + 7) // 8
+    packed = b"".join(held.to_bytes(size, "little") for held in holders)
+    bits = np.frombuffer(packed, np.uint8).reshape(len(holders), size)
+    return np.unpackbits(bits, axis=1, bitorder="little", count=mirrors).astype(np.bool_)

@@ -79,7 +79,7 @@ PREPARED_REMEMBERED: Final = 50_000
 PARTS_REMEMBERED: Final = 50_000
 """Parts of redirects (a mirror's URL between two header fields); each about 0.2 kB."""
 
-CARRY_TIME_S: Final = 1.0
+CARRY_TIME_S: Final = 3.0
 """Longest time for taking over what is remembered into a new state, before it is served by."""
 
 REPEAT_SLOTS: Final = 1 << 19

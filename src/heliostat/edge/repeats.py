@@ -29,7 +29,8 @@ PRINT_MASK: Final = (1 << KEY_BITS) - (1 << STAMP_BITS)
 
 OLDEST: Final = int(limits.REPEAT_TIME_S) << COUNT_BITS
 """Differences of a slot from now, up to this, are repeats."""
-NEWEST: Final = -_COUNT_MASK
+NEWEST: Final = -(1 << COUNT_BITS) - _COUNT_MASK
+"""And down to this: another worker's clock may be a second ahead, as each ticks by itself."""
 
 
 class RepeatTable:

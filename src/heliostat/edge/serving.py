@@ -6,7 +6,7 @@ reference is the switch.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -76,12 +76,12 @@ class Serving:
         self.redirects = Redirects(self.router)
         self.fast = FastLane(state, self.router, self.redirects, tally, repeats, workers)
 
-    def carry(self, old: Serving) -> None:
-        """Takes over what `old` remembers and still holds; for another thread, too."""
+    def carry(self, old: Serving) -> Iterator[None]:
+        """Takes over what `old` remembers and still holds, in short steps."""
         same_zones = self.state.zones is old.state.zones
         if same_zones:
             self.clients = old.clients
-        self.fast.carry(
+        return self.fast.carry(
             old.fast,
             same_files=self.state.has_files_of(old.state),
             same_zones=same_zones,

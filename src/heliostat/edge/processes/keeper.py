@@ -1,14 +1,16 @@
 """A worker's state: opens the version it is told, beside the one in service, then swaps.
 
-Opening, and taking over what the old one remembers, are done in a thread; requests are answered
-meanwhile. What was asked for last wins.
+Files are opened in a thread. Taking over what the old one remembers, and letting go of it, is done
+in the loop in slices of a millisecond: a busy thread would keep the interpreter from each request
+in turn. What was asked for last wins.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final
 
 import structlog
 
@@ -22,13 +24,22 @@ from heliostat.state.store import StateStore
 
 log = structlog.get_logger()
 
+SLICE_S: Final = 0.001
+"""So long is prepared before requests have their turn."""
+
+REST: Final = 4
+"""After a state was prepared, times as long goes by before the next one: with mirrors that come and
+go by the second, most of the time is still for requests."""
+
+MAX_REST_S: Final = 10.0
+
 RETRY_S: Final = 2.0
 """After a state that couldn't be opened: the steward may be writing it just now."""
 
 
 class StateKeeper:
-    """`prepare` makes of a state what serves by it, in a thread; `switch` puts that into service
-    and gives back what was there before.
+    """`preparing` makes of a state what serves by it; `switch` puts that into service and gives
+    back what was there before.
 
     `version` is the one in service, 0 for none.
     """
@@ -36,14 +47,14 @@ class StateKeeper:
     def __init__(
         self,
         held: StateStore,
-        prepare: Callable[[State], Serving],
+        preparing: Callable[[State], Generator[None, None, Serving]],
         switch: Callable[[Serving], Serving | None],
     ) -> None:
         self.version = 0
         self.settled = asyncio.Event()
         """Set once a state is in service, or it is known that there is none."""
         self._held = held
-        self._prepare = prepare
+        self._preparing = preparing
         self._switch = switch
         self._wanted: int | None = None
         self._changed = asyncio.Event()
@@ -82,29 +93,31 @@ class StateKeeper:
             if version is None or (version == self.version and not self._is_stale):
                 continue
             self._is_stale = False
+            begun_s = time.monotonic()
             try:
-                serving = await asyncio.to_thread(self._open, version)
+                state = await asyncio.to_thread(self._open, version)
             except (HeliostatError, OSError) as error:
                 log.error("state not opened, serving goes on", version=version, reason=str(error))
                 self.settled.set()
                 asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
                 continue
-            self._state = serving.state
+            serving = await _in_slices(self._preparing(state))
             old = self._switch(serving)
-            self.version = serving.state.version
+            self._state = state
+            self.version = state.version
             self.settled.set()
-            del serving
-            # Letting go of what was remembered takes its time: not in the loop's thread.
-            await asyncio.to_thread(_let_go, [old])
-            old = None
+            took_s = time.monotonic() - begun_s
+            if old is not None:
+                await _in_slices(old.fast.dissolve())
+            del old, serving, state
+            await asyncio.to_thread(give_back)
+            await asyncio.sleep(min(took_s * REST, MAX_REST_S))
 
-    def _open(self, version: int) -> Serving:
-        if self._state is None or version != self.version:
-            manifest = self._manifest(version)
-            state = open_state(self._held, manifest, verify=False, previous=self._state)
-        else:
-            state = self._state
-        return self._prepare(state)
+    def _open(self, version: int) -> State:
+        if self._state is not None and version == self.version:
+            return self._state
+        manifest = self._manifest(version)
+        return open_state(self._held, manifest, verify=False, previous=self._state)
 
     def _manifest(self, version: int) -> Manifest:
         """Of the wanted version; of the newest one when that is swept away already."""
@@ -115,7 +128,13 @@ class StateKeeper:
             return self._held.manifest()
 
 
-def _let_go(what: list[Serving | None]) -> None:
-    """Frees what is in `what`, if nobody else has it."""
-    what.clear()
-    give_back()
+async def _in_slices(steps: Generator[None, None, Any] | Iterator[None]) -> Any:
+    """Goes through `steps` while requests are answered; gives what they return."""
+    while True:
+        until_s = time.perf_counter() + SLICE_S
+        try:
+            while time.perf_counter() < until_s:
+                next(steps)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep(0)

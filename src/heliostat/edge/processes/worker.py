@@ -53,8 +53,9 @@ GC_ALL_S: Final = 600.0
 """Between two looks at everything, which take long: connections and what is remembered have no
 cycles to find."""
 
-SWITCH_S: Final = 0.001
-"""How long a thread beside the loop's (a new state is opened) may keep the interpreter."""
+SWITCH_S: Final = 0.0001
+"""How long a thread beside the loop's (a new state is opened) may keep the interpreter from each
+callback."""
 
 TELL_EVENTS: Final = 4_096
 """Redirects counted that are sent to the steward before the second is over: packing many at once
@@ -137,7 +138,7 @@ class Worker:
         self._clock = Clock()
         self._connections = Connections(limits.connections())
         self._report = Report(self._handler, self._connections)
-        self._keeper = StateKeeper(task.held, self._handler.prepare, self._switch)
+        self._keeper = StateKeeper(task.held, self._handler.preparing, self._switch)
         self._link = StewardLink(task.run, self._hello, self._from_steward)
         self._offer = Offer(task.run.listen(task.name), self._listeners, self._finish_handed)
         self._finish: Finish | None = None
