@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from heliostat.edge.serving import Serving, explain_path
 from heliostat.model.mirror import Mirror, MirrorState, MirrorStatus, Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
-from heliostat.state.compile import Knowledge, compile_state
+from heliostat.state.compile import FRESH_FOR, Knowledge, compile_state
 from heliostat.state.errors import StateError
 from heliostat.state.filesets import make_filesets
 from heliostat.state.opened import State, open_state
@@ -153,9 +153,21 @@ def test_nothing_new_is_published_when_nothing_changed(tmp_path: Path) -> None:
     known = known_world(make_catalog({b"f": b"1"}), [DE, US])
     store = StateStore(tmp_path)
     first, changed_first = compile_state(known, store, NOW)
-    again, changed_again = compile_state(known, store, datetime(2026, 11, 23, tzinfo=UTC))
+    again, changed_again = compile_state(known, store, NOW + FRESH_FOR - timedelta(seconds=1))
     assert (changed_first, changed_again) == (True, False)
     assert again == first
+
+
+def test_a_state_that_says_nothing_new_is_published_daily(tmp_path: Path) -> None:
+    """So that edges see that the manager lives; they fetch nothing but the manifest's notice."""
+    known = known_world(make_catalog({b"f": b"1"}), [DE, US])
+    store = StateStore(tmp_path)
+    first, _ = compile_state(known, store, NOW)
+    again, is_new = compile_state(known, store, NOW + FRESH_FOR)
+    assert is_new
+    assert again.published_at == NOW + FRESH_FOR
+    changed = {role for role, file in again.files.items() if file != first.files[role]}
+    assert changed == {"notice"}
 
 
 def test_publishing_before_any_scan_says_what_to_do(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 from typing import Final, TypeVar
 
 import structlog
@@ -49,6 +50,9 @@ GATHER_S: Final = 0.25
 
 WATCH_S: Final = 1.0
 """Time between looks for changes by other processes."""
+
+REPUBLISH_S: Final = 6 * 3600.0
+"""Between two looks at whether the state must be published anew though nothing changed."""
 
 RETRY_S: Final = 30.0
 """A publication that the disk or the database prevented is tried again after this."""
@@ -88,6 +92,7 @@ class Jobs:
         self._mirrors: Sequence[Mirror] = ()
         self._registry_stamp: Stamp | None = None
         self._published_stamp: tuple[Stamp, PlacesStamp] | None = None
+        self._published_s = monotonic()
         self._watch_wanted = asyncio.Event()
         self._publish_wanted = asyncio.Event()
         self._hosts_wanted = asyncio.Event()
@@ -187,7 +192,8 @@ class Jobs:
             self._hosts_wanted.set()
             self._registry_stamp = stamp
         places = await self._in_thread(self._publisher.places_stamp)
-        if (stamp, places) != self._published_stamp:
+        is_due = monotonic() - self._published_s > REPUBLISH_S
+        if (stamp, places) != self._published_stamp or is_due:
             self._publish_wanted.set()
 
     async def _look_up_hosts(self) -> None:
@@ -213,6 +219,7 @@ class Jobs:
         places = await self._in_thread(self._publisher.places_stamp)
         recorded = await in_database(self._publisher.read)
         self._published_stamp = recorded.stamp, places
+        self._published_s = monotonic()
         publish = partial(self._publisher.publish_recorded, recorded, datetime.now(UTC))
         try:
             published = await self._in_thread(publish)

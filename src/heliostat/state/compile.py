@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ from heliostat.state.plausible import check_plausible
 from heliostat.state.shards import make_shards
 from heliostat.state.store import StateStore
 
+FRESH_FOR = timedelta(hours=20)
+"""A state that says nothing new is published again after this: edges are to see that the manager
+lives, and tell people when it doesn't."""
+
 CLIENT_SCHEMES = (Scheme.HTTPS, Scheme.HTTP)
 
 
@@ -69,7 +73,8 @@ def compile_state(
 ) -> tuple[Manifest, bool]:
     """Writes the state of `known` into `store` and makes it current.
 
-    Returns the manifest and whether anything had changed; when nothing had, the current one stays.
+    Returns the manifest and whether it is a new one; when nothing had changed, the current one
+    stays, for FRESH_FOR at most.
 
     Raises:
         StateError: there is nothing to publish yet.
@@ -94,7 +99,8 @@ def compile_state(
     for name, buffer in known.zones.to_buffers().items():
         files.append(store.put(f"{ZONES_ROLE}-{name}", memoryview(buffer).cast("B")))
     by_role = {file.role: file for file in files}
-    if current is not None and _is_same(current, by_role, counts):
+    is_fresh = current is not None and published_at - current.published_at < FRESH_FOR
+    if current is not None and is_fresh and _is_same(current, by_role, counts):
         return current, False
     notice = NoticeDocument(version=version, heliostat=__version__, notices=list(known.notices))
     by_role["notice"] = _put(store, "notice", notice)
