@@ -64,7 +64,6 @@ class Certificate:
         self._tried = self._stamp()
         self._loaded = load(certificate, key)
         self.base = self._loaded.context
-        self.base.sni_callback = self._choose
 
     @property
     def ends_at_s(self) -> float:
@@ -88,6 +87,7 @@ class Certificate:
             self.fault = str(error)
             return False
         self.fault = ""
+        self.base.sni_callback = self._choose  # from here on; it costs each handshake something
         return True
 
     def detail(self, now_s: float) -> list[str]:
@@ -169,6 +169,7 @@ def _context() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
+    context.num_tickets = 1  # a client that comes back needs one, and each is a message
     # Renegotiation lets a client make us work; compression leaks (RFC 9325 §3.3, §3.5).
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     return context
