@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import time
@@ -57,6 +58,9 @@ END_S: Final = 2.0
 """At the end: how long the workers' last counts are waited for."""
 
 CERTIFICATE_LOOK_S: Final = 2.0
+
+NICENESS: Final = 5
+"""Below the workers': where they share a core, answers come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +334,7 @@ def _ignore() -> None:
 def run_steward(task: StewardTask, channel: Channel) -> int:
     """Works in this (forked) process until told to finish; the exit code."""
     gc.set_threshold(50_000)
+    os.nice(NICENESS)
 
     async def main() -> int:
         return await Steward(task, channel).main()
