@@ -48,6 +48,26 @@ def run_edge(
     loaded = load()
     limits.raise_descriptor_limit()
     run = RunFolder(loaded.data_dir / HELD_FOLDER / RUN_FOLDER)
+    try:
+        supervisor = _supervisor(load, loaded, run, signals, replace=replace, environ=environ)
+    except BaseException:
+        run.undo()
+        raise
+    gc.collect()
+    gc.freeze()  # forked children would copy every page whose objects a collection looks at
+    return supervisor.main()
+
+
+def _supervisor(
+    load: Callable[[], LoadedConfig],
+    loaded: LoadedConfig,
+    run: RunFolder,
+    signals: Signals,
+    *,
+    replace: bool,
+    environ: MutableMapping[str, str],
+) -> Supervisor:
+    """The supervisor with its ports open; nothing serves yet."""
     notifier = Notifier(environ)
     listeners = notify.inherited(environ)
     predecessors: list[Predecessor] = []
@@ -61,10 +81,7 @@ def run_edge(
         raise EdgeRunningError(run.holder(EDGE_LOCK))
     for predecessor in predecessors:
         listeners += _taken(predecessor)
-    supervisor = Supervisor(load, loaded, run, distinct(listeners), predecessors, notifier, signals)
-    gc.collect()
-    gc.freeze()  # forked children would copy every page whose objects a collection looks at
-    return supervisor.main()
+    return Supervisor(load, loaded, run, distinct(listeners), predecessors, notifier, signals)
 
 
 def _running(run: RunFolder) -> Predecessor:

@@ -37,11 +37,26 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         self._handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._locks: dict[str, int] = {}
+
+    def undo(self) -> None:
+        """After a start that failed: takes away the folders that were made for it.
+
+        Folders that hold anything but our own locks stay.
+        """
+        if self.folder not in self._made:
+            return
+        for name in list(self._locks):
+            self.remove(name)
+            self.unlock(name)
+        with contextlib.suppress(OSError):
+            for path in self._made:
+                path.rmdir()
 
     def _address(self, name: str) -> str:
         return f"/proc/self/fd/{self._handle}/{name}"
