@@ -59,7 +59,7 @@ END_S: Final = 2.0
 
 CERTIFICATE_LOOK_S: Final = 2.0
 
-NICENESS: Final = 5
+NICENESS: Final = 10
 """Below the workers': where they share a core, answers come first."""
 
 

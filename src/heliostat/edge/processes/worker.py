@@ -57,7 +57,7 @@ SWITCH_S: Final = 0.0001
 """How long a thread beside the loop's (a new state is opened) may keep the interpreter from each
 callback."""
 
-TELL_EVENTS: Final = 4_096
+TELL_EVENTS: Final = 16_384
 """Redirects counted that are sent to the steward before the second is over: packing many at once
 would keep requests waiting."""
 
