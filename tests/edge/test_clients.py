@@ -61,6 +61,10 @@ def test_only_named_networks_are_trusted() -> None:
     assert not PROXIES.trusts("192.0.2.1")
     assert not PROXIES.trusts("nonsense")
     assert not TrustedProxies([]).trusts("127.0.0.1")
+    mapped = TrustedProxies(["::ffff:10.1.0.0/112"])
+    assert mapped.trusts("10.1.2.3")
+    assert mapped.trusts("::ffff:10.1.2.3")
+    assert not mapped.trusts("10.2.0.1")
 
 
 @given(st.binary(max_size=2000))

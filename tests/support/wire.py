@@ -40,8 +40,9 @@ def small_handler(folder: Path) -> Handler:
 class Wire:
     """The transport's side of one connection: what asyncio's contract asks for."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", *, is_tls: bool = False) -> None:
         self.address = address
+        self.is_tls = is_tls
         self.out = b""
         self.closing = False
         self.eof = False
@@ -59,7 +60,12 @@ class Wire:
         assert not self.eof, "written after our side was closed"
         self.out += data
 
+    def can_write_eof(self) -> bool:
+        return not self.is_tls
+
     def write_eof(self) -> None:
+        if self.is_tls:
+            raise NotImplementedError
         self.eof = True
 
     def is_closing(self) -> bool:

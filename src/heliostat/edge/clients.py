@@ -53,7 +53,7 @@ class TrustedProxies:
     """The networks whose X-Forwarded-For is believed."""
 
     def __init__(self, networks: Sequence[str]) -> None:
-        parsed = [ipaddress.ip_network(network) for network in networks]
+        parsed = [_folded(ipaddress.ip_network(network)) for network in networks]
         self._networks = {
             size: [
                 (
@@ -88,6 +88,16 @@ class TrustedProxies:
     def _trusts(self, packed: bytes) -> bool:
         number = int.from_bytes(packed)
         return any(number >> shift == base for shift, base in self._networks[len(packed)])
+
+
+def _folded(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network of IPv4-mapped addresses as the IPv4 network that it is."""
+    mapped = network.network_address
+    if isinstance(mapped, ipaddress.IPv6Address) and mapped.ipv4_mapped and network.prefixlen >= 96:
+        return ipaddress.IPv4Network((mapped.ipv4_mapped, network.prefixlen - 96))
+    return network
 
 
 def _packed(address: str) -> bytes | None:

@@ -79,6 +79,7 @@ class FastLane:
         self._mounts = state.mounts
         self._classes = state.classes()
         """(tree, fileset) of each class."""
+        self._tree_of_class = np.array([tree for tree, _ in self._classes], np.int64)
         self._class_of = {pair: number for number, pair in enumerate(self._classes)}
         self._most_lanes = min(
             limits.LANES_REMEMBERED, limits.ROW_BYTES // max(1, len(self._classes)) + 1
@@ -154,6 +155,7 @@ class FastLane:
         if not near or not self._classes:
             return
         held = matrices[is_https << 1 | is_ipv6][:, near] @ (1 << np.arange(len(near)))
+        held = held + (self._tree_of_class << len(near))  # each tree has URLs of its own
         _, first, which = np.unique(held, return_index=True, return_inverse=True)
         for number in first.tolist():
             if self._prepared_count < limits.PREPARED_REMEMBERED - 1:
@@ -245,6 +247,7 @@ class FastLane:
         """
         entry = self._files.get(line)
         if entry is None:
+            self._tally.file_misses += 1
             entry = self._find(line)
             if entry is None:
                 return None
@@ -279,7 +282,6 @@ class FastLane:
 
     def _find(self, line: bytes) -> Entry | None:
         """The file that a plain request line names, remembered; None for anything else."""
-        self._tally.file_misses += 1
         if line[:_CUT] != _GET or line.startswith(_OWN):
             return None
         path = line[_CUT:]

@@ -17,6 +17,9 @@ HEADERS_COUNT: Final = 100
 HEADERS_TIME_S: Final = 10.0
 """From the first byte of a request to the end of its header; slower is closed."""
 
+BODY_TIME_S: Final = 10.0
+"""From there to the end of its body, which is thrown away."""
+
 IDLE_TIME_S: Final = 60.0
 """A kept connection without a request is closed after this."""
 
@@ -79,7 +82,7 @@ PREPARED_REMEMBERED: Final = 50_000
 PARTS_REMEMBERED: Final = 50_000
 """Parts of redirects (a mirror's URL between two header fields); each about 0.2 kB."""
 
-CARRY_TIME_S: Final = 3.0
+CARRY_TIME_S: Final = 1.5
 """Longest time for taking over what is remembered into a new state, before it is served by."""
 
 REPEAT_SLOTS: Final = 1 << 19

@@ -289,6 +289,8 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _check_pending(self) -> None:
         """Bounds a head that never ends, whose fields the parser hasn't handed over yet."""
+        if self._request.is_head_read:
+            return
         if self._pending_bytes > limits.REQUEST_LINE_BYTES + limits.HEADERS_BYTES:
             if self._request.has_headers:
                 self._finish(answers.plain(431, "Header fields are too large.\n", close=True))
@@ -311,6 +313,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._request.end_headers(self._parser.get_http_version())
+        self._deadline_s = self._clock.now_s + limits.BODY_TIME_S
 
     def on_body(self, body: bytes) -> None:
         self._request.add_body(body)
@@ -385,4 +388,5 @@ class EdgeProtocol(asyncio.Protocol):
         self._lingers = True
         self._pending_bytes = 0
         self._deadline_s = self._clock.now_s + limits.LINGER_TIME_S
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # TLS can't: there we only wait
+            self._transport.write_eof()

@@ -40,12 +40,21 @@ class Fields:
 class Request:
     """The request that is being read."""
 
-    __slots__ = ("_header_bytes", "_header_count", "_hosts", "body_bytes", "fields", "target")
+    __slots__ = (
+        "_header_bytes",
+        "_header_count",
+        "_hosts",
+        "body_bytes",
+        "fields",
+        "is_head_read",
+        "target",
+    )
 
     def __init__(self) -> None:
         self.target = b""
         self.fields = Fields()
         self.body_bytes = 0
+        self.is_head_read = False
         self._hosts = 0
         self._header_bytes = 0
         self._header_count = 0
@@ -100,6 +109,7 @@ class Request:
         """
         if self._hosts != 1 and (self._hosts or version != "1.0"):
             raise RefusedError(400, "Bad request: exactly one Host field is needed.\n")
+        self.is_head_read = True
 
     def add_body(self, part: bytes) -> None:
         """Bytes of a body, which is thrown away.

@@ -32,6 +32,9 @@ REST: Final = 4
 go by the second, most of the time is still for requests."""
 
 MAX_REST_S: Final = 10.0
+"""A new version doesn't wait for it."""
+
+REST_STEP_S: Final = 0.1
 
 RETRY_S: Final = 2.0
 """After a state that couldn't be opened: the steward may be writing it just now."""
@@ -59,6 +62,7 @@ class StateKeeper:
         self._wanted: int | None = None
         self._changed = asyncio.Event()
         self._is_stale = False
+        self._refused = 0
         self._state: State | None = None
 
     def renew(self) -> None:
@@ -92,26 +96,39 @@ class StateKeeper:
             version = self._wanted
             if version is None or (version == self.version and not self._is_stale):
                 continue
-            self._is_stale = False
+            is_stale, self._is_stale = self._is_stale, False
             begun_s = time.monotonic()
             try:
                 state = await asyncio.to_thread(self._open, version)
             except (HeliostatError, OSError) as error:
-                log.error("state not opened, serving goes on", version=version, reason=str(error))
+                if version != self._refused:
+                    self._refused = version
+                    reason = str(error)
+                    log.error("state not opened, serving goes on", version=version, reason=reason)
                 self.settled.set()
                 asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
-                continue
+                if not is_stale or self._state is None:
+                    continue
+                state = self._state  # what else has changed counts all the same
             serving = await _in_slices(self._preparing(state))
             old = self._switch(serving)
             self._state = state
             self.version = state.version
             self.settled.set()
             took_s = time.monotonic() - begun_s
-            if old is not None:
+            if old is None:
+                give_back()  # of what was read to open it; later this would keep requests waiting
+            else:
                 await _in_slices(old.fast.dissolve())
             del old, serving, state
-            await asyncio.to_thread(give_back)
-            await asyncio.sleep(min(took_s * REST, MAX_REST_S))
+            await self._rest(min(took_s * REST, MAX_REST_S))
+
+    async def _rest(self, seconds: float) -> None:
+        """Waits so long, or until another version is wanted."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + seconds
+        while loop.time() < until_s and self._wanted == self.version:  # noqa: ASYNC110 - other news wait
+            await asyncio.sleep(min(REST_STEP_S, seconds))
 
     def _open(self, version: int) -> State:
         if self._state is not None and version == self.version:

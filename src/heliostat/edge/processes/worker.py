@@ -23,7 +23,7 @@ import structlog
 import uvloop
 
 from heliostat.edge import limits
-from heliostat.edge.connections import Clock, Connections
+from heliostat.edge.connections import Clock, Connections, Open
 from heliostat.edge.counts.entries import AccessEntries
 from heliostat.edge.handler import Handler
 from heliostat.edge.processes.acceptor import Acceptor, Port
@@ -81,6 +81,8 @@ class Finish(Enum):
     CLOSING = ("closing", 1.0, 12.0)
     """The edge ends: who waits in a queue is let in, then the port is closed. Longer than a
     request's head may take."""
+    FAULT = ("fault", 0.3, 1.0)
+    """We are broken, and another one is to take our place soon."""
     NOW = ("now", 0.1, 1.5)
     """The same for people in a hurry (Ctrl-C)."""
 
@@ -257,7 +259,7 @@ class Worker:
         """One of our tasks ended, which none does by itself: another process takes our place."""
         if not task.cancelled():
             log.error("a fault in a worker", worker=self._task.index, exc_info=task.exception())
-            self._begin_finish(Finish.HANDED)
+            self._begin_finish(Finish.FAULT)
 
     # the state and the time
 
@@ -299,7 +301,7 @@ class Worker:
             self._tell_steward()
             for connection in list(self._connections.open):
                 if connection.is_overdue(self._clock.now_s):
-                    connection.expire()
+                    _expire(connection)
             if time.monotonic() - collected_s > GC_ALL_S:
                 gc.collect()
                 collected_s = time.monotonic()
@@ -350,7 +352,7 @@ class Worker:
     async def _end(self) -> None:
         """Accepts no more, answers what is open, and closes idle connections after a grace."""
         assert self._finish is not None
-        is_end = self._finish is not Finish.HANDED
+        is_end = self._finish not in (Finish.HANDED, Finish.FAULT)
         await self._acceptor.stop(lambda address: is_end or address in self._gone)
         for listener in self._task.others:
             listener.sock.close()
@@ -364,10 +366,18 @@ class Worker:
             if late_s > self._finish.idle_s:
                 for connection in list(self._connections.open):
                     if connection.is_idle():
-                        connection.expire()
+                        _expire(connection)
             await asyncio.sleep(FINISH_POLL_S)
         self._tell_steward()
         await self._link.close()
+
+
+def _expire(connection: Open) -> None:
+    """Ends a connection; whatever is wrong with it, the others go on."""
+    try:
+        connection.expire()
+    except Exception:  # the boundary to transports of several kinds
+        log.exception("a fault while ending a connection")
 
 
 def run_worker(task: WorkerTask, channel: Channel) -> int:
