@@ -45,7 +45,7 @@ bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a sh
 	$(BIN)/python bench/catalog.py
 
 soak: setup ## two minutes of kill -9 of any process of an edge under load
-	$(BIN)/python bench/soak.py
+	$(BIN)/python bench/soak.py 120
 
 fuzz: setup ## every parser of strangers' bytes, a minute each (FUZZ_S=60)
 	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \

@@ -33,10 +33,10 @@ that hundreds of pipelines together delay a good client by milliseconds."""
 LINGER_TIME_S: Final = 2.0
 """After a refusal: so long is what a client still sends read and thrown away."""
 
-LINGER_BYTES: Final = 1024 * 1024
+LINGER_BYTES: Final = 256 * 1024
 """The same, as an amount."""
 
-BODY_BYTES: Final = 64 * 1024
+BODY_BYTES: Final = 16 * 1024
 """A body on GET is read and thrown away up to this; more closes the connection."""
 
 CONNECTIONS: Final = 20_000
