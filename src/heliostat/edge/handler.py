@@ -22,7 +22,7 @@ from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.request import Fields
 from heliostat.edge.serving import BadQuestionError, Redirect, Serving
 from heliostat.edge.target import BadTargetError, split_target
-from heliostat.edge.ways import Asked, Lane, client_salt, path_key, peer_kind
+from heliostat.edge.ways import UNMET, Asked, Lane, client_salt, path_key, peer_kind
 from heliostat.model.decision import Answer as Kind
 from heliostat.routing.router import Line
 from heliostat.state.opened import State
@@ -44,8 +44,8 @@ class Peer:
     kind: int
     located_by: Serving | None = None
     client: Client | None = None
-    own: tuple[Lane, Lane] = ()  # type: ignore[assignment]
-    """The peer's own lanes, http and https; empty until there is a state."""
+    own: tuple[Lane, Lane] = UNMET
+    """The peer's own lanes, http and https."""
 
 
 class Handler:

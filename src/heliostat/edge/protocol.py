@@ -20,7 +20,7 @@ from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Handler, Peer
 from heliostat.edge.lane import LINE_END, FastLane
 from heliostat.edge.request import RefusedError, Request
-from heliostat.edge.ways import Lane
+from heliostat.edge.ways import UNMET, Lane
 
 log = structlog.get_logger()
 
@@ -84,7 +84,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._peer: Peer | None = None
         self._kind = 0
         self._fast: FastLane | None = None
-        self._own: tuple[Lane, Lane] = ()  # type: ignore[assignment]  # met with the first state
+        self._own: tuple[Lane, Lane] = UNMET
         self._blocks: dict[bytes, Lane] = {}
         self._network: bytes | None = None
         self._left = limits.REQUESTS_PER_CONNECTION

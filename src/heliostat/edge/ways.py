@@ -91,6 +91,10 @@ class Lane:
     """What it is counted by, but for the mirror."""
 
 
+UNMET = (Lane(None, 0, False, 0), Lane(None, 0, True, 0))
+"""A peer's own lanes, http and https, before there is a state to find its zone by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a header block says, as the parser read it."""

@@ -127,6 +127,7 @@ class StateKeeper:
         """Waits so long, or until another version is wanted."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + seconds
+        # No event to wait for: the watch's news set the same one, and are what this holds back.
         while loop.time() < until_s and self._wanted == self.version:  # noqa: ASYNC110 - other news wait
             await asyncio.sleep(min(REST_STEP_S, seconds))
 

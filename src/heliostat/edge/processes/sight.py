@@ -35,7 +35,7 @@ class Sight:
             self._watch = Watch(
                 settings,
                 clock=time.monotonic,
-                rng=random.Random(),  # noqa: S311 - jitter
+                rng=random.Random(),  # noqa: S311 - jitter is no secret
                 on_change=self._changed,
             )
 
