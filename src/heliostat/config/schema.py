@@ -89,6 +89,21 @@ class ManagerSection(Section):
     tree_scan_s: float = Field(
         default=60, gt=0, le=86400, description="seconds between looks at the trees for changes"
     )
+    remote_tree_scan_s: float = Field(
+        default=3600,
+        gt=0,
+        le=604800,
+        description="the same for trees that aren't on this machine",
+    )
+    runs_jobs: bool = Field(
+        default=True, description="false: scans are left to `heliostat worker` processes"
+    )
+    report_listen: Annotated[str, AfterValidator(lambda v: _host_port(v) if v else v)] = Field(
+        default="", description="address where edges report to; empty: nobody reports"
+    )
+    report_tokens: dict[str, str] = Field(
+        default={}, max_length=1000, description="node → the secret it reports with"
+    )
 
 
 class ProbeSection(Section):
@@ -112,9 +127,34 @@ class ProbeSection(Section):
     connections_per_mirror: int = Field(
         default=4, ge=1, le=32, description="connections to one mirror"
     )
+    requests_per_s: float = Field(
+        default=50, gt=0, le=100_000, description="requests a second to one mirror"
+    )
+    verify_bytes_per_day: int = Field(
+        default=256 * 1024 * 1024,
+        ge=0,
+        le=1024**5,
+        description="bytes read from one mirror in a day to verify them; 0: none are verified",
+    )
+    lagging_after_s: float = Field(
+        default=86400, gt=0, le=31_536_000, description="a mirror further behind than this lags"
+    )
     user_agent: str = Field(
         default="heliostat-probe/0.1", description="what mirrors read in their logs"
     )
+    contact: str = Field(
+        default="",
+        max_length=200,
+        description="the project's address (URL or mail) behind the user agent",
+    )
+    vantage: str = Field(
+        default="manager", max_length=63, description="what this machine is called in what it sees"
+    )
+
+    @property
+    def full_user_agent(self) -> str:
+        """What mirrors read: the program, and whom to write to."""
+        return f"{self.user_agent} (+{self.contact})" if self.contact else self.user_agent
 
 
 class EdgeSection(Section):
@@ -160,6 +200,13 @@ class EdgeSection(Section):
     watch_ca: LocalPath | None = Field(
         default=None, description="PEM file of a CA beside the system's, for mirrors' certificates"
     )
+    node: str = Field(
+        default="", max_length=63, description="this node's name; empty: the host's"
+    )
+    report_url: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
+        default="", description="the manager's report address; empty: nothing is reported"
+    )
+    report_token: str = Field(default="", max_length=200, description="the secret to report with")
     spool_max_bytes: int = Field(
         default=256 * 1024 * 1024,
         ge=1024 * 1024,
@@ -196,7 +243,8 @@ class TreeSection(Section):
 
     name: Name = Field(description="what the tree is called everywhere")
     root: Annotated[str, AfterValidator(_local_path)] = Field(
-        description="the folder that is published"
+        description="what is published: a folder, or where it is read from: rsync://, https://, "
+        "s3://BUCKET/PREFIX, USER@HOST:/PATH (rsync over ssh)"
     )
     prefix: Prefix = Field(default="/", description="where it stands on the edges")
     fallback: list[BaseUrl] = Field(default=[], description="used when no mirror can serve a file")
@@ -211,6 +259,25 @@ class TreeSection(Section):
         default=True, description="true: http clients may be sent to https mirrors"
     )
 
+    metadata: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
+        default=[],
+        max_length=100,
+        description="patterns of files that only mirrors with the current bytes serve",
+    )
+    timestamp_file: str = Field(
+        default="", max_length=255, description="file that says from when the tree is"
+    )
+    file_list: str = Field(
+        default="", max_length=2000, description="remote roots: a list of the files, to read instead"
+    )
+    checksum_files: bool = Field(
+        default=True, description="remote roots: take digests from SHA256SUMS and its like"
+    )
+    s3_endpoint: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
+        default="", description="S3-compatible store; empty: AWS"
+    )
+    s3_region: str = Field(default="", max_length=63, description="its region")
+
     def to_tree(self) -> Tree:
         return Tree(
             name=self.name,
@@ -221,6 +288,12 @@ class TreeSection(Section):
             extra_digests=tuple(self.digests),
             match_times=self.match_times,
             http_may_get_https=self.http_may_get_https,
+            metadata=tuple(self.metadata),
+            timestamp_file=self.timestamp_file,
+            file_list=self.file_list,
+            checksum_files=self.checksum_files,
+            s3_endpoint=self.s3_endpoint,
+            s3_region=self.s3_region,
         )
 
 

@@ -23,13 +23,27 @@ class Scheme(StrEnum):
 
 
 class MirrorState(StrEnum):
-    """What the probes have seen; what people set (`enabled`) stands apart from it."""
+    """What the probes have seen; what people set (`enabled`) stands apart from it.
+
+    The moves between them are data, in `heliostat.manager.probing.machine`.
+    """
 
     NEW = "new"
     """Not looked at yet: gets no traffic."""
     GOOD = "good"
+    LAGGING = "lagging"
+    """Behind by more than `lagging_after_s`: gets traffic for what it holds."""
+    FAILING = "failing"
+    """The last look failed: gets no traffic until one succeeds, and is out if none does."""
     OUT = "out"
-    """Doesn't answer, or answers wrongly: gets no traffic until a probe finds it good."""
+    """Failed several looks in a row, or served wrong bytes: gets no traffic, is still looked at."""
+    RETURNING = "returning"
+    """Was out and answers again: gets traffic once it has proved good for a while."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether clients are sent to a mirror in this state."""
+        return self in (MirrorState.GOOD, MirrorState.LAGGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,14 @@ class Mirror:
     has_ipv4: bool = True
     has_ipv6: bool = True
     endpoints: tuple[Endpoint, ...] = ()
+    time_zone: str = "UTC"
+    """IANA name; `scan_hours` are in it."""
+    scan_hours: str = ""
+    """"HH:MM-HH:MM" in which it is scanned, perhaps over midnight; "": at any time."""
+    requests_per_s: float = 0.0
+    """Most requests a second that probes send it; 0: as the configuration says."""
+    verify_bytes_per_day: int = -1
+    """Most bytes a day that verification reads from it; -1: as the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,8 @@ class EndpointStatus:
     alive: bool
     reason: str
     """Why it is not alive, as a sentence for people; "" when it is."""
+    broken_families: tuple[int, ...] = ()
+    """Address families (4, 6) it has in DNS and doesn't answer by, though by the other it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +109,5 @@ class MirrorStatus:
     reason: str
     since_s: int
     endpoints: tuple[EndpointStatus, ...] = ()
+    price_ms: float = 0.0
+    """Of a slow line, by the rates that verification measured (DESIGN §5)."""

@@ -1,4 +1,4 @@
-"""A tree: one published file tree, its root on disk and its prefix on the edges."""
+"""A tree: one published file tree, where it is read from and its prefix on the edges."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ class Tree:
     """True: a mirror holds a file only if its modification time agrees, too."""
     http_may_get_https: bool = True
     """True: a client that came over http may be sent to an https endpoint."""
+    metadata: tuple[str, ...] = ()
+    """Patterns (see `heliostat.model.patterns`) of files that only mirrors which were seen to have
+    the current bytes serve, and else the origin."""
+    timestamp_file: str = ""
+    """Path of a file that says from when the tree is: Unix time or a date."""
+    file_list: str = ""
+    """Of a remote root: path or URL of a plain list of its files."""
+    checksum_files: bool = True
+    """Of a remote root: digests are taken from checksum files beside the files."""
+    s3_endpoint: str = ""
+    s3_region: str = ""

@@ -68,6 +68,10 @@ def _save(row: rows.Mirror, declaration: Declaration) -> None:
     row.bandwidth_mbps = mirror.bandwidth_mbps
     row.exclude_countries = list(mirror.exclude_countries)
     row.max_file_bytes = mirror.max_file_bytes
+    row.time_zone = mirror.time_zone
+    row.scan_hours = mirror.scan_hours
+    row.requests_per_s = mirror.requests_per_s
+    row.verify_bytes_per_day = mirror.verify_bytes_per_day
     row.budget_bytes_per_month = budget.bytes_per_month if budget else None
     row.budget_reset_day = budget.reset_day if budget else None
     row.save()

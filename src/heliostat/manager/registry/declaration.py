@@ -41,6 +41,12 @@ class Declaration:
             "bandwidth_mbps": str(mirror.bandwidth_mbps),
             "exclude_countries": ", ".join(mirror.exclude_countries),
             "max_file_bytes": str(mirror.max_file_bytes),
+            "time_zone": mirror.time_zone,
+            "scan_hours": mirror.scan_hours,
+            "requests_per_s": f"{mirror.requests_per_s:g}" if mirror.requests_per_s else "",
+            "verify_bytes_per_day": (
+                str(mirror.verify_bytes_per_day) if mirror.verify_bytes_per_day >= 0 else ""
+            ),
             "budget.bytes_per_month": str(self.budget.bytes_per_month) if self.budget else "",
             "budget.reset_day": str(self.budget.reset_day) if self.budget else "",
         }

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -51,6 +52,19 @@ def _network(value: str) -> str:
         raise ValueError(
             f'"{value}" is not a network; write it as "198.51.100.0/24" or "2001:db8:17::/48"'
         ) from None
+
+
+def _time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError(f'"{value}" is no time zone; write one such as "Europe/Berlin" or "UTC"')
+    return value
+
+
+def _hours(value: str) -> str:
+    hour = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+    if value and not re.fullmatch(f"{hour}-{hour}", value):
+        raise ValueError(f'"{value}" is not of the form "01:00-06:00"')
+    return value
 
 
 Text = Annotated[str, Field(max_length=255), AfterValidator(_text)]
@@ -103,6 +117,10 @@ class MirrorFile(_Section):
     bandwidth_mbps: int = Field(default=0, ge=0, le=MAX_BANDWIDTH_MBPS)
     exclude_countries: list[Country] = Field(default=[], max_length=MAX_ENTRIES)
     max_file_bytes: int = Field(default=0, ge=0, le=MAX_BYTES)
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    scan_hours: Annotated[str, AfterValidator(_hours)] = ""
+    requests_per_s: float = Field(default=0, ge=0, le=100_000, allow_inf_nan=False)
+    verify_bytes_per_day: int | None = Field(default=None, ge=0, le=MAX_BYTES)
     budget: BudgetSection | None = None
     url: list[UrlSection] = Field(min_length=1, max_length=MAX_ENTRIES)
 
@@ -248,4 +266,10 @@ def _mirror(parsed: MirrorFile, endpoints: tuple[Endpoint, ...]) -> Mirror:
         exclude_countries=tuple(dict.fromkeys(parsed.exclude_countries)),
         max_file_bytes=parsed.max_file_bytes,
         endpoints=endpoints,
+        time_zone=parsed.time_zone,
+        scan_hours=parsed.scan_hours,
+        requests_per_s=float(parsed.requests_per_s),
+        verify_bytes_per_day=(
+            -1 if parsed.verify_bytes_per_day is None else parsed.verify_bytes_per_day
+        ),
     )

@@ -136,6 +136,10 @@ def _mirror(
         max_file_bytes=row.max_file_bytes,
         has_ipv4=has_ipv4,
         has_ipv6=has_ipv6,
+        time_zone=row.time_zone,
+        scan_hours=row.scan_hours,
+        requests_per_s=row.requests_per_s,
+        verify_bytes_per_day=row.verify_bytes_per_day,
         endpoints=tuple(
             sorted(
                 (Endpoint(e.tree, Scheme(e.scheme), e.url) for e in row.endpoints.all()),

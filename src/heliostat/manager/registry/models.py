@@ -38,6 +38,10 @@ class Mirror(models.Model):
     max_file_bytes = models.PositiveBigIntegerField(default=0)
     budget_bytes_per_month = models.PositiveBigIntegerField(null=True)
     budget_reset_day = models.PositiveSmallIntegerField(null=True)
+    time_zone = models.CharField(max_length=63, default="UTC")
+    scan_hours = models.CharField(max_length=11, blank=True)
+    requests_per_s = models.FloatField(default=0)
+    verify_bytes_per_day = models.BigIntegerField(default=-1)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
