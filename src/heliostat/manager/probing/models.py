@@ -40,6 +40,8 @@ class EndpointCheck(models.Model):
     since = models.DateTimeField()
     broken_families = models.JSONField(default=list)
     certificate_expires = models.DateTimeField(null=True)
+    notes = models.JSONField(default=dict)
+    """What is odd about it and no reason to leave it out: kind → sentence."""
 
     def __str__(self) -> str:
         return f"{self.endpoint}: {'alive' if self.alive else self.reason}"
