@@ -29,6 +29,13 @@ from heliostat.probe.scan import ScanTarget, scan_mirrors
 
 ResultT = TypeVar("ResultT")
 
+Progress = Callable[[str, str, int, int], None]
+"""(tree, what is done with it, how much of it is done, of how much; 0: unknown)."""
+
+
+def _untold(tree: str, phase: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
@@ -37,6 +44,8 @@ class RunSummary:
     looked_at: int
     failed: int
     changed: bool
+    again_soon: bool = False
+    """A scan is in doubt, or a mirror served wrong bytes: look again in a minute, not in an hour."""
 
 
 async def run_liveness(
@@ -89,12 +98,16 @@ async def run_scans(
     *,
     on_result: Callable[[ScanResult], None] | None = None,
     on_change: Callable[[], None] | None = None,
+    on_progress: Progress = _untold,
+    fence: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
 ) -> RunSummary:
     """Scans what the mirrors (of `names`, or all) hold of each catalog and stores it.
 
     A mirror is scanned for the trees it has an endpoint for and `catalogs` has a catalog of.
+    `on_progress` is told now and then how far it is. `fence` is called within the transaction that
+    stores a result, and raises when the caller may no longer store any.
     Raises: UnknownMirrorError: a name that isn't registered.
     """
     mirrors = await in_database(_chosen, names)
@@ -104,7 +117,7 @@ async def run_scans(
     async def store(result: ScanResult) -> None:
         nonlocal failed, changed
         failed += result.holding is None
-        if await in_database(_counted, records.record_scan, result):
+        if await in_database(_counted, records.record_scan, result, fence):
             changed = True
             if on_change:
                 on_change()
@@ -143,9 +156,15 @@ def _with_samples(
     return mirrors, records.samples(mirrors[0].name if len(mirrors) == 1 else None)
 
 
-def _counted(record: Callable[[ResultT], bool], result: ResultT) -> bool:
+def _counted(
+    record: Callable[[ResultT], bool],
+    result: ResultT,
+    fence: Callable[[], None] | None = None,
+) -> bool:
     """Records a result, and counts it when it changed something."""
     with transaction.atomic():
+        if fence:
+            fence()
         changed = record(result)
         if changed:
             count_change()
