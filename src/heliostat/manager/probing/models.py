@@ -75,6 +75,8 @@ class Scan(models.Model):
     doubtful_at = models.DateTimeField(null=True)
     verified = models.BinaryField(null=True)
     """Files whose first and last piece were seen to be right, in the version held."""
+    rejected = models.BinaryField(null=True)
+    """Files it has at the right size and with other bytes: not held until they are seen right."""
     memory = models.BinaryField(null=True)
     """What the next scan may go on from (`heliostat.probe.memory`)."""
     behind_files = models.PositiveIntegerField(default=0)
