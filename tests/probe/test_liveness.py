@@ -31,7 +31,10 @@ def holding(sizes: Mapping[str, int], folder_status: int = 200) -> Handler:
         size = sizes.get(request.path.strip("/"))
         if size is None:
             raise web.HTTPNotFound
-        return web.Response(headers={"Content-Length": str(size)})
+        if request.headers.get("Range") == "bytes=0-0":
+            headers = {"Content-Range": f"bytes 0-0/{size}"}
+            return web.Response(status=206, body=b"x", headers=headers)
+        return web.Response(body=b"x" * size)
 
     return handler
 

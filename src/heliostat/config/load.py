@@ -11,6 +11,7 @@ from typing import Any
 from heliostat.config.errors import ConfigError
 from heliostat.config.schema import Config
 from heliostat.config.toml import read_toml, validate
+from heliostat.model.tree import is_remote
 
 CONFIG_VARIABLE = "HELIOSTAT_CONFIG"
 OVERRIDE_PREFIX = "HELIOSTAT_"
@@ -90,7 +91,7 @@ def _absolute(config: Config, path: Path) -> Config:
 
     trees = [
         tree.model_copy(update={"root": str(absolute(tree.root))})
-        if "://" not in tree.root
+        if not is_remote(tree.root)
         else tree
         for tree in config.trees
     ]
@@ -101,8 +102,17 @@ def _absolute(config: Config, path: Path) -> Config:
         if (value := getattr(config.edge, key)) is not None
     }
     edge = config.edge.model_copy(update=paths)
+    probe = config.probe
+    if probe.ca is not None:
+        probe = probe.model_copy(update={"ca": absolute(probe.ca)})
     return config.model_copy(
-        update={"data_dir": absolute(config.data_dir), "edge": edge, "trees": trees, "geo": geo}
+        update={
+            "data_dir": absolute(config.data_dir),
+            "probe": probe,
+            "edge": edge,
+            "trees": trees,
+            "geo": geo,
+        }
     )
 
 

@@ -147,6 +147,9 @@ class ProbeSection(Section):
         max_length=200,
         description="the project's address (URL or mail) behind the user agent",
     )
+    ca: LocalPath | None = Field(
+        default=None, description="PEM file of a CA beside the system's, for mirrors' certificates"
+    )
     vantage: str = Field(
         default="manager", max_length=63, description="what this machine is called in what it sees"
     )
@@ -200,9 +203,7 @@ class EdgeSection(Section):
     watch_ca: LocalPath | None = Field(
         default=None, description="PEM file of a CA beside the system's, for mirrors' certificates"
     )
-    node: str = Field(
-        default="", max_length=63, description="this node's name; empty: the host's"
-    )
+    node: str = Field(default="", max_length=63, description="this node's name; empty: the host's")
     report_url: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
         default="", description="the manager's report address; empty: nothing is reported"
     )
@@ -268,7 +269,9 @@ class TreeSection(Section):
         default="", max_length=255, description="file that says from when the tree is"
     )
     file_list: str = Field(
-        default="", max_length=2000, description="remote roots: a list of the files, to read instead"
+        default="",
+        max_length=2000,
+        description="remote roots: a list of the files, to read instead",
     )
     checksum_files: bool = Field(
         default=True, description="remote roots: take digests from SHA256SUMS and its like"

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def is_remote(root: str) -> bool:
+    """Whether a root isn't a folder here: a URL, or HOST:PATH as rsync and ssh read it."""
+    return "://" in root or ":" in root.partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """One published file tree.

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -57,13 +58,25 @@ class Guard:
     """
 
     def __init__(
-        self, own_hosts: Iterable[str], allow_private: bool, lookup: Lookup = system_lookup
+        self,
+        own_hosts: Iterable[str],
+        allow_private: bool,
+        lookup: Lookup = system_lookup,
+        *,
+        redirectors: Iterable[str] = (),
     ) -> None:
+        self._redirectors = frozenset(map(_origin, redirectors))
         self._own_hosts = {host.lower().strip("[]") for host in own_hosts}
         self._allow_private = allow_private
         self._lookup = lookup
         self.families: dict[str, set[int]] = {}
         """Host → the address families (4, 6) it was seen to have."""
+        self.found: dict[str, list[str]] = {}
+        """Host → the addresses it was last seen to have."""
+
+    def is_ours(self, url: str) -> bool:
+        """Whether `url` is at one of the project's own redirectors."""
+        return _origin(url) in self._redirectors
 
     def is_own(self, host: str) -> bool:
         return host.lower().strip("[]") in self._own_hosts
@@ -88,6 +101,7 @@ class Guard:
             self._check(host, text)
         versions = {ipaddress.ip_address(text.partition("%")[0]).version for text in found}
         self.families[host.lower()] = set(versions)
+        self.found[host.lower()] = found
         return found
 
     def check_literal(self, host: str) -> None:
@@ -113,11 +127,23 @@ class Guard:
             raise PrivateAddressError(host, text, name, own=self.is_own(host))
 
 
+def _family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _origin(url: str) -> tuple[str, int | None]:
+    """Host and port of a URL, of either scheme; the usual port is none."""
+    parts = urlsplit(url)
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    port = parts.port
+    return (parts.hostname or "").lower(), None if port == usual else port
+
+
 class GuardedResolver(AbstractResolver):
     """The port through which aiohttp resolves names: only checked addresses come out."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, family: socket.AddressFamily = socket.AF_UNSPEC) -> None:
+        self._guard, self._family = guard, family
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -127,11 +153,12 @@ class GuardedResolver(AbstractResolver):
                 hostname=host,
                 host=address,
                 port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                family=_family_of(address),
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
             for address in await self._guard.addresses(host, port)
+            if self._family in (socket.AF_UNSPEC, _family_of(address))
         ]
 
     async def close(self) -> None:

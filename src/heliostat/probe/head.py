@@ -11,10 +11,10 @@ import aiohttp
 from heliostat.config.schema import ProbeSection
 from heliostat.model.catalog import CatalogTable
 from heliostat.probe.compare import Comparison
+from heliostat.probe.endpoint_look import check_soft_404
 from heliostat.probe.guard import Guard
 from heliostat.probe.http import file_url, look, open_session
 from heliostat.probe.limits import MAX_FAULTS_IN_A_ROW, MAX_UNCLEAR_SHARE, SECOND_LOOK_PAUSE_S
-from heliostat.probe.liveness import check_soft_404
 from heliostat.probe.pool import run_bounded
 from heliostat.probe.results import Fault, FaultKind
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -17,6 +23,8 @@ from heliostat.config.schema import ProbeSection
 from heliostat.probe.guard import Guard, GuardedResolver, OddHostError, PrivateAddressError
 from heliostat.probe.limits import MAX_HEADER_BYTES, MAX_REDIRECTS
 from heliostat.probe.results import Fault, FaultKind, printable
+
+T = TypeVar("T")
 
 REDIRECTS = (301, 302, 303, 307, 308)
 NO_HEAD = (405, 501)
@@ -34,18 +42,38 @@ class HttpAnswer:
     modified_s: int | None
 
 
+@lru_cache(maxsize=4)
+def tls_context(ca: Path | None) -> ssl.SSLContext:
+    """TLS as clients speak it: verified by the system's CAs, and those of the file `ca`.
+
+    Made once: reading the system's takes 20 ms. Raises: OSError: `ca` can't be read.
+    """
+    context = ssl.create_default_context()
+    if ca is not None:
+        context.load_verify_locations(ca)
+    return context
+
+
 def file_url(base: str, path: bytes) -> str:
     """The URL of the file at `path` (relative bytes) below the endpoint `base`."""
     return base + quote(path, safe=URL_SAFE)
 
 
-def open_session(guard: Guard, settings: ProbeSection) -> aiohttp.ClientSession:
-    """A session for the probes of one mirror: its connections bounded, its names checked."""
+def open_session(
+    guard: Guard, settings: ProbeSection, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> aiohttp.ClientSession:
+    """A session for the probes of one mirror: its connections bounded, its names checked.
+
+    With a `family`, it connects over that one only.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=settings.connections_per_mirror, resolver=GuardedResolver(guard)
+            limit=settings.connections_per_mirror,
+            resolver=GuardedResolver(guard, family),
+            family=family,
+            ssl=tls_context(settings.ca),
         ),
-        headers={"User-Agent": settings.user_agent, "Accept-Encoding": "identity"},
+        headers={"User-Agent": settings.full_user_agent, "Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
@@ -58,14 +86,23 @@ async def look(
     session: aiohttp.ClientSession, guard: Guard, url: str, timeout_s: float
 ) -> HttpAnswer | Fault:
     """HEAD for `url` (a one-byte GET where HEAD isn't known), in at most `timeout_s` in all."""
+
+    async def ask() -> HttpAnswer | Fault:
+        answer = await _head(session, guard, url, "HEAD")
+        if isinstance(answer, HttpAnswer) and (
+            answer.status in NO_HEAD or (answer.status == 200 and answer.size_bytes is None)
+        ):
+            answer = await _head(session, guard, url, "GET")
+        return answer
+
+    return await judged(url, timeout_s, ask)
+
+
+async def judged(url: str, timeout_s: float, ask: Callable[[], Awaitable[T | Fault]]) -> T | Fault:
+    """What `ask` gives within `timeout_s`; whatever goes wrong on the way is a fault of `url`."""
     try:
         async with asyncio.timeout(timeout_s):
-            answer = await _follow(session, guard, url, "HEAD")
-            if isinstance(answer, HttpAnswer) and (
-                answer.status in NO_HEAD or (answer.status == 200 and answer.size_bytes is None)
-            ):
-                answer = await _follow(session, guard, url, "GET")
-            return answer
+            return await ask()
     except TimeoutError:
         return Fault(FaultKind.TIMEOUT, f"{url}: no answer within {timeout_s:g} s")
     except PrivateAddressError as error:
@@ -74,6 +111,8 @@ async def look(
         if error.own:
             return Fault(FaultKind.PRIVATE_ADDRESS, f"{url}: {error}; write it as 192.0.2.7")
         return Fault(FaultKind.PRIVATE_REDIRECT, f"{url}: redirects to an odd place: {error}")
+    except RedirectFaultError as error:
+        return Fault(FaultKind.REDIRECT, str(error))
     except aiohttp.ClientError as error:
         return _client_fault(url, error)
     except (ssl.SSLError, ssl.CertificateError) as error:
@@ -85,10 +124,24 @@ async def look(
         return Fault(FaultKind.PROTOCOL, f"{url}: answers with something odd ({what})")
 
 
-async def _follow(
-    session: aiohttp.ClientSession, guard: Guard, url: str, method: str
-) -> HttpAnswer | Fault:
-    headers = {"Range": "bytes=0-0"} if method == "GET" else {}
+class RedirectFaultError(Exception):
+    """A redirect that no probe, and so no client, should follow."""
+
+
+@asynccontextmanager
+async def opened(
+    session: aiohttp.ClientSession,
+    guard: Guard,
+    url: str,
+    method: str,
+    headers: Mapping[str, str],
+) -> AsyncIterator[tuple[URL, aiohttp.ClientResponse]]:
+    """The last answer of a chain of redirects, its body not read yet; inside of `judged`.
+
+    Raises:
+        RedirectFaultError: to no web URL, from https to http, in a circle, back to our own
+            redirector, or more than MAX_REDIRECTS times.
+    """
     current = URL(url, encoded=True)
     seen = {str(current)}
     for _ in range(MAX_REDIRECTS + 1):
@@ -96,22 +149,37 @@ async def _follow(
         async with session.request(
             method, current, allow_redirects=False, headers=headers
         ) as response:
-            try:
-                if response.status not in REDIRECTS or "Location" not in response.headers:
-                    return _answer(current, response)
-                target = redirect_target(current, response.headers["Location"])
-            finally:
-                response.close()  # the body of a GET is never read
+            if response.status not in REDIRECTS or "Location" not in response.headers:
+                try:
+                    yield current, response
+                finally:
+                    response.close()  # what is left of a body is never read
+                return
+            target = redirect_target(current, response.headers["Location"])
+            response.close()
         if target is None:
             there = printable(response.headers["Location"], 120)
-            return Fault(FaultKind.REDIRECT, f'{url}: redirects to "{there}", which is no web URL')
+            raise RedirectFaultError(f'{url}: redirects to "{there}", which is no web URL')
         if current.scheme == "https" and target.scheme == "http":
-            return Fault(FaultKind.REDIRECT, f"{url}: redirects from https to http ({target})")
+            raise RedirectFaultError(f"{url}: redirects from https to http ({target})")
+        if guard.is_ours(str(target)):
+            raise RedirectFaultError(
+                f"{url}: redirects back to this project's own redirector ({target}), so clients"
+                " would go in a circle"
+            )
         if str(target) in seen:
-            return Fault(FaultKind.REDIRECT, f"{url}: redirects in a circle, back to {target}")
+            raise RedirectFaultError(f"{url}: redirects in a circle, back to {target}")
         seen.add(str(target))
         current = target
-    return Fault(FaultKind.REDIRECT, f"{url}: redirects more than {MAX_REDIRECTS} times")
+    raise RedirectFaultError(f"{url}: redirects more than {MAX_REDIRECTS} times")
+
+
+async def _head(
+    session: aiohttp.ClientSession, guard: Guard, url: str, method: str
+) -> HttpAnswer | Fault:
+    headers = {"Range": "bytes=0-0"} if method == "GET" else {}
+    async with opened(session, guard, url, method, headers) as (last, response):
+        return answer_of(last, response)
 
 
 def redirect_target(current: URL, location: str) -> URL | None:
@@ -123,7 +191,8 @@ def redirect_target(current: URL, location: str) -> URL | None:
     return target if target.scheme in ("http", "https") and target.raw_host else None
 
 
-def _answer(url: URL, response: aiohttp.ClientResponse) -> HttpAnswer:
+def answer_of(url: URL, response: aiohttp.ClientResponse) -> HttpAnswer:
+    """What the head of an answer says; 206 counts as 200."""
     size: int | None = None
     headers = response.headers
     if headers.get("Content-Encoding", "identity").lower() == "identity":
@@ -134,11 +203,11 @@ def _answer(url: URL, response: aiohttp.ClientResponse) -> HttpAnswer:
         elif re.fullmatch(r"\d{1,19}", length):
             size = int(length)
     status = 200 if response.status == 206 else response.status
-    return HttpAnswer(str(url), status, size, _modified(headers.get("Last-Modified")))
+    return HttpAnswer(str(url), status, size, http_date_s(headers.get("Last-Modified")))
 
 
-def _modified(text: str | None) -> int | None:
-    """Last-Modified as Unix time (RFC 9110 5.6.7); None when missing or malformed."""
+def http_date_s(text: str | None) -> int | None:
+    """An HTTP date as Unix time (RFC 9110 5.6.7); None when missing or malformed."""
     if text is None:
         return None
     try:

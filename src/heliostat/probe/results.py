@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from heliostat.model.catalog import CatalogTable
@@ -26,10 +27,24 @@ class FaultKind(StrEnum):
     REDIRECT = "redirect"
     SOFT_404 = "soft-404"
     SIZE = "size"
+    TRUNCATED = "truncated"
+    SLOW = "slow"
+    ENCODING = "encoding"
+    BYTES = "bytes"
     RSYNC = "rsync"
     LIMIT = "limit"
     NO_METHOD = "no-method"
     UNEXPECTED = "unexpected"
+
+
+class Note(StrEnum):
+    """What is odd about an endpoint, and no reason to send nobody there."""
+
+    RANGE = "range"
+    ENCODING = "encoding"
+    CLOCK = "clock"
+    CERTIFICATE = "certificate"
+    FAMILY = "family"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,10 @@ class LivenessResult:
     faults: tuple[Fault, ...] = ()
     has_ipv4: bool | None = None
     has_ipv6: bool | None = None
+    notes: Mapping[str, Mapping[Note, str]] = field(default_factory=dict)
+    """Endpoint URL → what is odd about it."""
+    certificates_s: Mapping[str, int] = field(default_factory=dict)
+    """Endpoint URL → when its certificate ends (Unix time)."""
 
     @property
     def alive(self) -> bool:

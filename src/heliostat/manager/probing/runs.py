@@ -45,7 +45,7 @@ class RunSummary:
     failed: int
     changed: bool
     again_soon: bool = False
-    """A scan is in doubt, or a mirror served wrong bytes: look again in a minute, not in an hour."""
+    """A scan is in doubt, or a mirror served wrong bytes: look again in a minute."""
 
 
 async def run_liveness(
