@@ -27,7 +27,8 @@ from heliostat.edge.request import Fields
 from heliostat.edge.target import BadTargetError, split_target
 from heliostat.edge.tls import not_after_s
 from heliostat.edge.watch.client import Exchange, NoHttpError
-from heliostat.probe.rsync_listing import ListingLimitError, ListingParser
+from heliostat.listing.entries import ListingLimitError
+from heliostat.listing.rsync_listing import ListingParser
 from heliostat.state.documents import (
     MirrorsDocument,
     NoticeDocument,

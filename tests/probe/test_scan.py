@@ -119,7 +119,7 @@ async def test_an_rsync_server_that_is_down_is_a_reason(catalog: CatalogTable) -
     result = await scan(catalog, url)
     assert result.holding is None
     assert result.fault is not None
-    assert result.fault.kind is FaultKind.RSYNC
+    assert result.fault.kind is FaultKind.CONNECT
     assert result.fault.reason.startswith(f"{url}: rsync fails (")
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyroaring import BitMap
 
+from heliostat.listing.entries import Entry
 from heliostat.model.catalog import CatalogTable
 from heliostat.probe.limits import (
     EXAMPLES_KEPT,
@@ -25,7 +26,6 @@ from heliostat.probe.limits import (
     TIME_SLACK_S,
 )
 from heliostat.probe.results import Sample, printable, sample_of
-from heliostat.probe.rsync_listing import Entry
 
 UNSEEN, HELD, DIFFERING = 0, 1, 2
 

@@ -15,15 +15,9 @@ MAX_FAULTS_IN_A_ROW = 5
 """HEAD requests that get no answer, one after the other, before a scan is given up."""
 MAX_UNCLEAR_SHARE = 0.1
 """Of a catalog's files may stay without a clear answer in a HEAD scan that counts as done."""
-MAX_LISTING_BYTES = 4 * 1024**3
-MAX_LISTING_ENTRIES = 20_000_000
-MAX_LINE_BYTES = 64 * 1024
-"""One entry: a path of 4096 bytes and a link's target, each byte possibly escaped fourfold."""
 MAX_SYMLINKS = 200_000
 MAX_LINK_HOPS = 40
 """As many as Linux follows (MAXSYMLINKS)."""
-MAX_STDERR_BYTES = 16 * 1024
-READ_BYTES = 64 * 1024
 RSYNC_SILENCE_S = 300
 """Longest silence of an rsync server: a cold disk takes minutes to list a large module."""
 MAX_ADDRESSES = 4

@@ -1,47 +1,67 @@
-"""Lists a module with the rsync program, as an asyncio subprocess that is always ended.
-
-The program gets an address that was checked, never a name (rsync's protocol doesn't send the name
-anyway), an environment of its own (no RSYNC_PROXY, RSYNC_CONNECT_PROG, RSYNC_PASSWORD), no
-terminal to ask for a password on, and dates in UTC.
-"""
+"""Lists a mirror by its rsync module: the name is resolved and checked here, then listed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from heliostat.config.schema import ProbeSection
-from heliostat.probe.compare import Comparison
+from heliostat.listing.entries import Entry, ListingError, ListingFault
+from heliostat.listing.rsync import list_rsync
 from heliostat.probe.guard import Guard, OddHostError, PrivateAddressError
-from heliostat.probe.limits import (
-    MAX_ADDRESSES,
-    MAX_STDERR_BYTES,
-    READ_BYTES,
-    RSYNC_SILENCE_S,
-)
-from heliostat.probe.results import Fault, FaultKind, printable
-from heliostat.probe.rsync_listing import ListingLimitError, ListingParser
+from heliostat.probe.limits import MAX_ADDRESSES, RSYNC_SILENCE_S
+from heliostat.probe.results import Fault, FaultKind
 
 RSYNC_PORT = 873
-OK_CODES = (0, 23, 24)
-"""23: some files couldn't be read; 24: some vanished meanwhile. The rest of the listing counts."""
-SOCKET_ERROR_CODE = 10
-TIMEOUT_CODES = (30, 35)
-OPTIONS = ("--list-only", "-rlt", "--8-bit-output", "--no-human-readable", "--no-motd")
 
 
-async def list_rsync(
-    url: str, guard: Guard, settings: ProbeSection, comparison: Comparison
+async def list_by_rsync(
+    url: str,
+    guard: Guard,
+    settings: ProbeSection,
+    take: Callable[[Sequence[Entry]], None],
+    *,
+    with_times: bool,
 ) -> Fault | str:
-    """Lists `url` into `comparison`. Returns: a fault, or a remark ("" when all went well)."""
+    """Lists `url` into `take`. Returns: a fault, or a remark ("" when all went well)."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or RSYNC_PORT
+    found = await checked_addresses(url, host, port, guard, settings.timeout_s)
+    if isinstance(found, Fault):
+        return found
+    user = f"{parts.username}@" if parts.username else ""
+    path = os.fsdecode(unquote_to_bytes(parts.path))  # rsync knows no percent-encoding
+    fault = Fault(FaultKind.DNS, f"{url}: the name {host} has no address")
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + settings.scan_timeout_s
+    for address in found[:MAX_ADDRESSES]:
+        literal = f"[{address}]" if ":" in address else address
+        try:
+            return await list_rsync(
+                f"rsync://{user}{literal}:{port}{path}",
+                take,
+                silence_s=RSYNC_SILENCE_S,
+                contimeout_s=settings.timeout_s,
+                total_s=max(0.1, ends_s - loop.time()),
+                with_times=with_times,
+                shown=url,
+            )
+        except ListingError as error:
+            fault = fault_of(error)
+            if error.kind is not ListingFault.CONNECT:
+                return fault
+    return fault
+
+
+async def checked_addresses(
+    url: str, host: str, port: int, guard: Guard, timeout_s: float
+) -> list[str] | Fault:
+    """The addresses of `url`'s host, or why it has none that a probe may talk to."""
     try:
-        async with asyncio.timeout(settings.timeout_s):
-            addresses = await guard.addresses(host, port)
+        async with asyncio.timeout(timeout_s):
+            return await guard.addresses(host, port)
     except TimeoutError:
         return Fault(FaultKind.DNS, f"{url}: the name {host} doesn't resolve in time")
     except PrivateAddressError as error:
@@ -53,104 +73,25 @@ async def list_rsync(
         return Fault(FaultKind.PRIVATE_ADDRESS, f"{url}: {error}; write it as 192.0.2.7")
     except OSError:
         return Fault(FaultKind.DNS, f"{url}: the name {host} doesn't resolve")
-    user = f"{parts.username}@" if parts.username else ""
-    outcome: Fault | str = ""
-    path = os.fsdecode(unquote_to_bytes(parts.path))  # rsync knows no percent-encoding
-    try:
-        async with asyncio.timeout(settings.scan_timeout_s):
-            for address in addresses[:MAX_ADDRESSES]:
-                literal = f"[{address}]" if ":" in address else address
-                place = f"rsync://{user}{literal}:{port}{path}"
-                code, outcome = await _run(url, place, settings, comparison)
-                if code != SOCKET_ERROR_CODE:
-                    break
-    except TimeoutError:
-        return Fault(
-            FaultKind.TIMEOUT, f"{url}: its listing took longer than {settings.scan_timeout_s:g} s"
-        )
-    return outcome
 
 
-async def _run(
-    url: str, place: str, settings: ProbeSection, comparison: Comparison
-) -> tuple[int, Fault | str]:
-    command = [
-        "rsync",
-        *OPTIONS,
-        f"--contimeout={max(1, round(settings.timeout_s))}",
-        f"--timeout={RSYNC_SILENCE_S}",
-        "--",
-        place,
-    ]
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        return 0, Fault(
-            FaultKind.RSYNC, f"{url}: rsync is not installed on this machine; install it to scan"
-        )
-    except (OSError, ValueError) as error:  # no process to be had; a NUL in the path
-        why = printable(getattr(error, "strerror", None) or str(error), 120)
-        return 0, Fault(FaultKind.RSYNC, f"{url}: rsync can't be started ({why})")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors = asyncio.create_task(_head(process.stderr))
-    try:
-        parser = ListingParser(with_times=comparison.match_times)
-        try:
-            while chunk := await process.stdout.read(READ_BYTES):
-                comparison.take(parser.feed(chunk))
-            comparison.take(parser.finish())
-        except ListingLimitError as error:
-            return 0, Fault(FaultKind.LIMIT, f"{url}: {error}")
-        code = await process.wait()
-        message = _first_words(await errors)
-    finally:
-        errors.cancel()
-        await _end(process)
-    return code, _judge(url, code, message, parser, settings)
+_KINDS = {
+    ListingFault.TIMEOUT: FaultKind.TIMEOUT,
+    ListingFault.DNS: FaultKind.DNS,
+    ListingFault.CONNECT: FaultKind.CONNECT,
+    ListingFault.TLS: FaultKind.TLS,
+    ListingFault.STATUS: FaultKind.STATUS,
+    ListingFault.PROTOCOL: FaultKind.PROTOCOL,
+    ListingFault.CUT: FaultKind.PROTOCOL,
+    ListingFault.LIMIT: FaultKind.LIMIT,
+    ListingFault.REFUSED: FaultKind.PRIVATE_REDIRECT,
+    ListingFault.BUSY: FaultKind.STATUS,
+    ListingFault.NO_LISTING: FaultKind.PROTOCOL,
+    ListingFault.RSYNC: FaultKind.RSYNC,
+    ListingFault.FTP: FaultKind.PROTOCOL,
+}
 
 
-def _judge(
-    url: str, code: int, message: str, parser: ListingParser, settings: ProbeSection
-) -> Fault | str:
-    if code in TIMEOUT_CODES:
-        return Fault(
-            FaultKind.TIMEOUT, f"{url}: rsync gets no answer within {settings.timeout_s:g} s"
-        )
-    if code not in OK_CODES or (code and not parser.entries):
-        return Fault(FaultKind.RSYNC, f"{url}: rsync fails ({message or f'exit code {code}'})")
-    if not parser.started:
-        return Fault(FaultKind.RSYNC, f"{url}: gives no listing of a folder")
-    return f"{url}: a part can't be read ({message})" if code else ""
-
-
-async def _head(stream: asyncio.StreamReader) -> bytes:
-    """The first MAX_STDERR_BYTES; what follows is read and dropped, so that nobody blocks."""
-    kept = b""
-    while chunk := await stream.read(READ_BYTES):
-        kept += chunk[: MAX_STDERR_BYTES - len(kept)]
-    return kept
-
-
-def _first_words(raw: bytes) -> str:
-    """The line that says why: the server's @ERROR, else rsync's first."""
-    lines = [line for line in raw.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
-    chosen = next((line for line in lines if line.startswith("@ERROR")), lines[0] if lines else "")
-    words = chosen.removeprefix("@ERROR:").removeprefix("rsync:").strip()
-    return printable(words, 160)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends the program and its children, whatever happened."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+def fault_of(error: ListingError) -> Fault:
+    """The fault of a mirror whose listing ended like this."""
+    return Fault(_KINDS[error.kind], str(error))

@@ -24,7 +24,7 @@ from heliostat.probe.limits import MAX_HEAD_FILES
 from heliostat.probe.liveness import hosts_of
 from heliostat.probe.pool import run_bounded
 from heliostat.probe.results import Fault, FaultKind, Method, ScanResult, printable
-from heliostat.probe.rsync import list_rsync
+from heliostat.probe.rsync import list_by_rsync
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ async def _find(
     failed: Fault | None = None
     if rsync := urls.get(Scheme.RSYNC):
         comparison = _comparison(target)
-        outcome = await list_rsync(rsync, guard, settings, comparison)
+        outcome = await list_by_rsync(
+            rsync, guard, settings, comparison.take, with_times=comparison.match_times
+        )
         if not isinstance(outcome, Fault):
             return _found(Method.RSYNC, comparison, outcome, rng)
         failed = outcome

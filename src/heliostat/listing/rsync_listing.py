@@ -11,9 +11,14 @@ from __future__ import annotations
 
 import calendar
 import re
-from typing import NamedTuple
 
-from heliostat.probe.limits import MAX_LINE_BYTES, MAX_LISTING_BYTES, MAX_LISTING_ENTRIES
+from heliostat.listing.entries import Entry, ListingLimitError
+from heliostat.listing.limits import (
+    MAX_DAYS_REMEMBERED,
+    MAX_LINE_BYTES,
+    MAX_LISTING_BYTES,
+    MAX_LISTING_ENTRIES,
+)
 
 _ENTRY = re.compile(  # numbers are bounded: one of 5,000 digits is an error to int()
     rb"^([-dlpscbD])[-rwxsStTlL]{9}[.+@]?[ ]+([0-9][0-9,.']{0,39})"
@@ -24,20 +29,6 @@ _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 _NO_DIGIT = re.compile(rb"[^0-9]")
 _ARROW = b" -> "
 _Line = tuple[bytes, bytes, bytes, bytes, bytes]
-
-
-class Entry(NamedTuple):
-    """One line of a listing. `kind` is the first letter of the mode: b"-" file, b"l" symlink."""
-
-    kind: bytes
-    path: bytes
-    size_bytes: int
-    mtime_s: int
-    target: bytes = b""
-
-
-class ListingLimitError(Exception):
-    """A listing is larger than a probe will read; the message says which limit."""
 
 
 class ListingParser:
@@ -109,7 +100,7 @@ class ListingParser:
                 midnight_s = calendar.timegm((year, month, date, 0, 0, 0))
             except ValueError:  # no such day: no time that could agree with the catalog's
                 midnight_s = -1
-            if len(self._days) < 100_000:
+            if len(self._days) < MAX_DAYS_REMEMBERED:
                 self._days[day] = midnight_s
         hours, minutes, seconds = clock.split(b":")
         return midnight_s + int(hours) * 3600 + int(minutes) * 60 + int(seconds)

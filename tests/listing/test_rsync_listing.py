@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from heliostat.probe import rsync_listing
-from heliostat.probe.limits import MAX_LINE_BYTES
-from heliostat.probe.rsync_listing import Entry, ListingLimitError, ListingParser
+from heliostat.listing import rsync_listing
+from heliostat.listing.entries import Entry, ListingLimitError
+from heliostat.listing.limits import MAX_LINE_BYTES
+from heliostat.listing.rsync_listing import ListingParser
 
 START = b"drwxr-xr-x        4096 2026/11/22 18:33:00 .\n"
 
