@@ -31,6 +31,7 @@ class FaultKind(StrEnum):
     SLOW = "slow"
     ENCODING = "encoding"
     BYTES = "bytes"
+    RANGE = "range"
     RSYNC = "rsync"
     LIMIT = "limit"
     NO_METHOD = "no-method"

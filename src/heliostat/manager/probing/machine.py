@@ -40,7 +40,7 @@ class Sight:
 
     answers: bool | None
     is_wrong: bool = False
-    """It served wrong bytes, and wasn't seen to serve the right ones there since."""
+    """It gave wrong bytes (or none in time), and wasn't seen to give the right ones since."""
     is_behind: bool = False
 
 
@@ -80,7 +80,7 @@ class Memory:
 class Cause(StrEnum):
     """What makes a mirror move, as the diagram says it."""
 
-    WRONG_BYTES = "wrong bytes"
+    WRONG_BYTES = "wrong bytes, or none in time"
     ANSWERS = "answers, and holds files"
     SILENT = "a look fails"
     SILENT_FOR_LONG = "3 looks fail in a row, or 3 spells in an hour"

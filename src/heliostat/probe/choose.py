@@ -1,0 +1,178 @@
+"""Which pieces of a mirror's files are read to see whether its bytes are right. Pure.
+
+In this order, until the budget of bytes is used up: what was wrong before; files of the tree's
+`metadata` patterns, whole; first and last piece of every file that was not verified in its present
+version, newest first; a piece beyond 2 GiB, where old servers' arithmetic ends; and a random piece
+of one of the newest files and of any file, which are read whatever else there is.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES, CatalogTable
+from heliostat.model.rows import rows_of
+from heliostat.probe.ranges import Piece
+
+PieceSource = Callable[[int], bytes]
+"""file_id → the sha256 of its pieces, joined; b"" when they aren't known."""
+
+WHOLE_BYTES = 8 * 1024 * 1024
+"""A file whose pieces aren't known is read whole up to this size, and not at all beyond."""
+FAR_BYTES = 2**31
+NEWEST_FILES = 20
+MOST_PIECES = 4_000
+"""In one verification, however small they are."""
+MOST_METADATA = 1_000
+"""Metadata files read in one verification; further ones aren't believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a file that was wrong when it was last read."""
+
+    path: bytes
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is known of one mirror before its bytes are looked at. Bitmaps are of file ids."""
+
+    catalog: CatalogTable
+    held: BitMap
+    verified: BitMap
+    """Files that were seen to be right in their present version."""
+    again: Sequence[Spot]
+    metadata: NDArray[np.intp]
+    """Catalog rows of metadata files."""
+    pieces: PieceSource
+    budget_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """`timed` are read one after the other, for the rate; then the `others`, side by side."""
+
+    timed: tuple[Piece, ...]
+    others: tuple[Piece, ...]
+
+
+def choose(question: Question, rng: random.Random, endpoints: int) -> Chosen:
+    """The pieces to read from a mirror with that many web endpoints; none without a budget."""
+    catalog = question.catalog
+    held = rows_of(catalog.file_ids, question.held)
+    usable = held & catalog.has_sha256 & (catalog.sizes_bytes > 0) & (catalog.alias_of == 0)
+    rows = np.flatnonzero(usable)
+    if not len(rows) or question.budget_bytes <= 0:
+        return Chosen((), ())
+    purse = _Purse(question.budget_bytes)
+    timed = [piece for piece in _random(question, rows, rng, endpoints) if purse.pays(piece)]
+    chosen: dict[tuple[int, int], Piece] = {}
+    for piece in _in_order(question, usable, rows, rng):
+        if (piece.file_id, piece.offset) in chosen:
+            continue
+        if len(chosen) >= MOST_PIECES or not purse.pays(piece):
+            break
+        chosen[piece.file_id, piece.offset] = piece
+    return Chosen(tuple(timed), tuple(chosen.values()))
+
+
+class _Purse:
+    def __init__(self, left_bytes: int) -> None:
+        self._left_bytes = left_bytes
+
+    def pays(self, piece: Piece) -> bool:
+        if piece.length > self._left_bytes:
+            return False
+        self._left_bytes -= piece.length
+        return True
+
+
+def _random(
+    question: Question, rows: NDArray[np.intp], rng: random.Random, endpoints: int
+) -> Iterator[Piece]:
+    mtimes = question.catalog.mtimes_s[rows]
+    count = min(NEWEST_FILES, len(rows))
+    newest = rows[np.argpartition(mtimes, -count)[-count:]]
+    for _ in range(endpoints):
+        for among in (newest, rows):
+            row = int(among[rng.randrange(len(among))])
+            if pieces := _pieces(question, row):
+                yield rng.choice(pieces)
+
+
+def _in_order(
+    question: Question,
+    usable: NDArray[np.bool_],
+    rows: NDArray[np.intp],
+    rng: random.Random,
+) -> Iterator[Piece]:
+    catalog = question.catalog
+    yield from _again(question)
+    for row in question.metadata[:MOST_METADATA]:
+        if usable[row]:
+            yield from _pieces(question, int(row))
+    verified = rows_of(catalog.file_ids, question.verified)
+    fresh = rows[~verified[rows]]
+    order = np.argsort(catalog.mtimes_s[fresh], kind="stable")[::-1][:MOST_PIECES]
+    for row in fresh[order].tolist():
+        pieces = _pieces(question, row)
+        yield from pieces[:1]
+        yield from pieces[1:][-1:]
+    large = rows[catalog.sizes_bytes[rows] > FAR_BYTES]
+    if len(large):
+        row = int(large[rng.randrange(len(large))])
+        if far := [piece for piece in _pieces(question, row) if piece.offset >= FAR_BYTES]:
+            yield rng.choice(far)
+
+
+def _again(question: Question) -> Iterable[Piece]:
+    paths = question.catalog.paths
+    for spot in question.again:
+        row = bisect_left(paths, spot.path)
+        if row < len(paths) and paths[row] == spot.path:
+            yield from (p for p in _pieces(question, row) if p.offset == spot.offset)
+
+
+def _pieces(question: Question, row: int) -> Sequence[Piece]:
+    """All pieces of a file; none when its digests allow no reading of a part of it."""
+    catalog = question.catalog
+    size = int(catalog.sizes_bytes[row])
+    file_id, path = int(catalog.file_ids[row]), catalog.paths[row]
+    known = question.pieces(file_id)
+    count = -(-size // PIECE_BYTES)
+    if len(known) != count * SHA256_BYTES:
+        if size > WHOLE_BYTES:
+            return ()
+        return (Piece(path, file_id, size, 0, size, catalog.sha256[row].tobytes()),)
+    return _PieceList(path, file_id, size, known)
+
+
+class _PieceList(Sequence[Piece]):
+    """The pieces of a file, made when they are asked for: an image has thousands."""
+
+    def __init__(self, path: bytes, file_id: int, size_bytes: int, digests: bytes) -> None:
+        self._path, self._file_id, self._size_bytes = path, file_id, size_bytes
+        self._digests = digests
+
+    def __len__(self) -> int:
+        return len(self._digests) // SHA256_BYTES
+
+    def __getitem__(self, index: int | slice) -> Piece | list[Piece]:  # type: ignore[override]
+        if isinstance(index, slice):
+            return [self._piece(at) for at in range(*index.indices(len(self)))]
+        return self._piece(range(len(self))[index])
+
+    def _piece(self, index: int) -> Piece:
+        offset = index * PIECE_BYTES
+        length = min(PIECE_BYTES, self._size_bytes - offset)
+        digest = self._digests[index * SHA256_BYTES : (index + 1) * SHA256_BYTES]
+        return Piece(self._path, self._file_id, self._size_bytes, offset, length, digest)
