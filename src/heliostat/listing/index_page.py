@@ -1,0 +1,224 @@
+"""Reads one index page of a web server, as a stream of bytes: names, sizes, dates.
+
+Theory. Every form (Apache's fancy, table and plain ones, nginx, lighttpd, Caddy, and whatever else
+links to its files) has one `<a href>` a name, and between its `</a>` and the next `<a` what it says
+of it. Only the href is trusted for the name: what stands between the tags is shortened. A date
+followed by a number is the size: in bytes where it has no unit (nginx, Apache below 1 KB), else
+rounded, and then `low_bytes` and `high_bytes` say between what. A page that isn't known to be an
+index (a home page with links) never gives a size. Dates have minutes and no zone: they tell that
+something changed, and roughly when (`mtime_s`, as if in UTC).
+
+Promises: names are single names of this folder, as bytes; links out of the folder, to its parents,
+with a query or of another host are passed over. Memory stays bounded whatever comes.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from heliostat.listing.entries import ListingLimitError
+from heliostat.listing.limits import MAX_HEAD_BYTES, MAX_NAME_BYTES, MAX_ROW_BYTES
+
+_ANCHOR = re.compile(rb"<a\s", re.IGNORECASE)
+_HREF = re.compile(
+    rb"""<a\s[^>]*?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE
+)
+_CLOSE = re.compile(rb"</a\s*>", re.IGNORECASE)
+_KNOWN = re.compile(
+    rb"<(?:title|h1|h2)>\s*(?:Index of |Directory listing for )|>Folder Path<", re.IGNORECASE
+)
+_END = re.compile(rb"</html\s*>", re.IGNORECASE)
+_SAID = re.compile(
+    rb"([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?"
+    rb"|[0-9]{4}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
+    rb"|[0-9]{2}-[A-Z][a-z]{2}-[0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{2})?)"
+    rb"(?:(?:\s|&nbsp;|<[^<>]{0,200}>)*"
+    rb"(?:([0-9]{1,19})(\.[0-9]{1,3})? ?([KMGTP]?)(?:i?B)?(?![\w.])))?"
+)
+_DATA_SIZE = re.compile(rb'data-size="([0-9]{1,19})"')
+_DATE_FORMS = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%b-%d %H:%M:%S", "%d-%b-%Y %H:%M")
+_UNITS = {b"": 0, b"K": 1, b"M": 2, b"G": 3, b"T": 4, b"P": 5}
+MAX_DATES_REMEMBERED = 10_000
+
+
+class IndexEntry(NamedTuple):
+    """One name of a folder.
+
+    `size_bytes` is exact, or -1; then it is from `low_bytes` to `high_bytes`, both -1 where the
+    page doesn't say. `shown` is date and size as the page has them: what is shown alike twice is
+    taken to be the same.
+    """
+
+    name: bytes
+    is_folder: bool
+    size_bytes: int
+    low_bytes: int
+    high_bytes: int
+    mtime_s: int
+    shown: bytes
+
+
+class IndexPageParser:
+    """Feed it the bytes of one page; it gives the entries whose rows are complete."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is the folder's, as it was asked for: it ends in "/"."""
+        parts = urlsplit(url)
+        self._host = parts.netloc.lower()
+        self._folder = unquote_to_bytes(parts.path)
+        self._rest = b""
+        self._head = b""
+        self._last: IndexEntry | None = None
+        self._known = False
+        self._dates = False
+        self._times: dict[bytes, int] = {}
+        self.ended = False
+        """The page's end was seen."""
+
+    @property
+    def is_index(self) -> bool:
+        """This was a listing of a folder, not some page with links."""
+        return self._known or self._dates
+
+    def feed(self, chunk: bytes) -> list[IndexEntry]:
+        """The entries that are complete. Raises: ListingLimitError: a row is too long."""
+        data = self._rest + chunk
+        starts = [match.start() for match in _ANCHOR.finditer(data)]
+        if not starts:
+            self._rest = data
+            if len(data) > MAX_HEAD_BYTES:
+                raise ListingLimitError(f"its index has {MAX_HEAD_BYTES:,} bytes without a link")
+            return []
+        if not self._known:
+            self._known = _KNOWN.search(data, 0, starts[-1]) is not None
+        self._rest = data[starts[-1] :]
+        if len(self._rest) > MAX_ROW_BYTES:
+            raise ListingLimitError(f"its index has a row of over {MAX_ROW_BYTES:,} bytes")
+        return self._rows(data, starts)
+
+    def finish(self) -> list[IndexEntry]:
+        """The entries of the last row."""
+        data, self._rest = self._rest, b""
+        self._known = self._known or _KNOWN.search(data) is not None
+        self.ended = _END.search(data) is not None
+        starts = [match.start() for match in _ANCHOR.finditer(data)]
+        found = self._rows(data, [*starts, len(data)])
+        if self._last is not None:
+            found.append(self._last)
+            self._last = None
+        return found
+
+    def _rows(self, data: bytes, starts: list[int]) -> list[IndexEntry]:
+        found = []
+        last = self._last
+        for at, end in pairwise(starts):
+            entry = self._row(data, at, end)
+            if entry is None:
+                continue
+            if last is not None and last.name != entry.name:
+                found.append(last)
+            elif last is not None and not entry.shown:  # an icon is a link of its own
+                continue
+            last = entry
+        self._last = last
+        return found
+
+    def _row(self, data: bytes, at: int, end: int) -> IndexEntry | None:
+        href = _HREF.match(data, at, end)
+        if href is None:
+            return None
+        name = self._name(href[1] or href[2] or href[3] or b"")
+        if not name:
+            return None
+        is_folder = name.endswith(b"/")
+        name = name.rstrip(b"/")
+        close = _CLOSE.search(data, href.end(), end)
+        said = _SAID.search(data, close.end() if close else href.end(), end)
+        if said is None:
+            return IndexEntry(name, is_folder, -1, -1, -1, 0, b"")
+        self._dates = True
+        shown = said[0]
+        mtime_s = self._time_s(said[1])
+        if is_folder:
+            return IndexEntry(name, True, -1, -1, -1, mtime_s, said[1])
+        exact = _DATA_SIZE.search(data, close.end() if close else at, end)
+        if exact is not None and self._known:
+            size_bytes = int(exact[1])
+            shown = exact[1] + b" " + said[1]
+            return IndexEntry(name, False, size_bytes, size_bytes, size_bytes, mtime_s, shown)
+        if said[2] is None or not self._known:
+            return IndexEntry(name, False, -1, -1, -1, mtime_s, shown)
+        if not said[3] and not said[4]:
+            size_bytes = int(said[2])
+            return IndexEntry(name, False, size_bytes, size_bytes, size_bytes, mtime_s, shown)
+        low_bytes, high_bytes = _between(said[2], said[3] or b"", said[4])
+        return IndexEntry(name, False, -1, low_bytes, high_bytes, mtime_s, shown)
+
+    def _name(self, href: bytes) -> bytes:
+        """The name in this folder that `href` leads to ("/" behind a folder's), or b""."""
+        if b"&" in href:
+            text = href.decode("utf-8", "surrogateescape")
+            href = html.unescape(text).encode("utf-8", "surrogateescape")
+        href = href.partition(b"#")[0]
+        if b"?" in href:
+            return b""
+        if b":" in href or href.startswith(b"/"):
+            href = self._below(href)
+        href = href.removeprefix(b"./")
+        name = unquote_to_bytes(href)
+        bare = name.removesuffix(b"/")
+        if not bare or len(bare) > MAX_NAME_BYTES or bare in (b".", b".."):
+            return b""
+        if b"/" in bare or b"\0" in bare:
+            return b""
+        return name
+
+    def _below(self, href: bytes) -> bytes:
+        """An absolute link as one relative to this folder; b"" where it leads elsewhere."""
+        scheme = re.match(rb"(https?):(?=//)", href, re.IGNORECASE)
+        if scheme is not None:
+            href = href[scheme.end() :]
+        elif re.match(rb"[A-Za-z][A-Za-z0-9+.-]*:", href):
+            return b""
+        if href.startswith(b"//"):
+            host, slash, path = href[2:].partition(b"/")
+            if host.decode("ascii", "replace").lower() != self._host:
+                return b""
+            href = slash + path
+        if not href.startswith(b"/"):
+            return href  # a ":" in the name, behind "./"
+        # Encoded names may differ in how: compared is what they stand for, cut is the raw form.
+        depth = self._folder.count(b"/")
+        pieces = href.split(b"/", depth)
+        if len(pieces) <= depth or unquote_to_bytes(b"/".join(pieces[:-1]) + b"/") != self._folder:
+            return b""
+        return pieces[-1]
+
+    def _time_s(self, date: bytes) -> int:
+        known = self._times.get(date)
+        if known is not None:
+            return known
+        text = date.decode().replace("T", " ").removesuffix("Z")
+        time_s = 0
+        for form in _DATE_FORMS:
+            try:
+                time_s = int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp())
+                break
+            except (ValueError, OverflowError):
+                continue
+        if len(self._times) < MAX_DATES_REMEMBERED:
+            self._times[date] = time_s
+        return time_s
+
+
+def _between(whole: bytes, fraction: bytes, unit: bytes) -> tuple[int, int]:
+    """The sizes that a rounded one may stand for: rounded up or down, in units of 1000 or 1024."""
+    step = 10.0 ** -max(0, len(fraction) - 1)
+    value = float(whole + fraction)
+    power = _UNITS[unit]
+    return int(max(0.0, value - step) * 1000**power), int((value + step) * 1024**power) + 1
