@@ -70,6 +70,9 @@ class Method(StrEnum):
     """How a scan found out what a mirror holds."""
 
     RSYNC = "rsync"
+    INDEX = "index"
+    """The index pages of its web server."""
+    FTP = "ftp"
     HEAD = "head"
 
 
@@ -116,6 +119,8 @@ class ScanResult:
     catalog_files: int = 0
     samples: tuple[Sample, ...] = ()
     """A few of the files held, for liveness to ask for."""
+    memory: bytes | None = None
+    """What the next scan should be told (`ScanTarget.memory`); None when nothing is new."""
 
 
 def sample_of(catalog: CatalogTable, row: int) -> Sample:
