@@ -20,7 +20,6 @@ from heliostat.demo.process import free_port
 from heliostat.demo.servers import NginxServer, RsyncServer
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.tree import Tree
-from heliostat.probe import scan as scan_module
 from heliostat.probe.results import FaultKind, Method, ScanResult
 from heliostat.probe.scan import ScanTarget, scan_mirrors
 from tests.probe.helpers import MTIME_S, SETTINGS, held_paths, mirror, scan, serving, table
@@ -260,16 +259,20 @@ async def test_connections_to_one_mirror_are_bounded() -> None:
     assert most == 3
 
 
-async def test_a_large_tree_without_rsync_says_what_to_do(
-    catalog: CatalogTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scan_module, "MAX_HEAD_FILES", 8)
-    result = await scan(catalog, "http://127.0.0.1:9/")
+async def test_a_tree_that_no_way_leads_to_says_why_for_each() -> None:
+    many = table({b"f%04d" % number: 1 for number in range(2001)})
+
+    async def home_page(request: web.Request) -> web.Response:
+        if request.path != "/":
+            raise web.HTTPNotFound
+        return web.Response(text="<a href='f0001'>welcome</a>", content_type="text/html")
+
+    async with serving(home_page) as base:
+        ftp = f"ftp://127.0.0.1:{closed_port()}/"
+        result = await scan(many, base, ftp)
     assert result.fault is not None
-    assert result.fault.reason == (
-        "m.example: isos has 9 files, and more than 8 are listed by rsync only;"
-        " declare an rsync URL"
-    )
+    assert result.fault.reason.startswith(f"{base}: is a page, but no index; {ftp}: can't connect")
+    assert (result.holding, result.memory) == (None, None)
 
 
 async def test_one_bad_mirror_doesnt_end_a_run(catalog: CatalogTable) -> None:

@@ -94,6 +94,38 @@ class Comparison:
         else:
             self._state[row] = HELD
 
+    def rounded(self, row: int, low_bytes: int, high_bytes: int) -> bool:
+        """The mirror has the file of that row with a size in that range (-1: unknown).
+
+        Returns: whether it may be the right one; if not, it differs.
+        """
+        expected_bytes = self._sizes[row]
+        if high_bytes < 0 or low_bytes <= expected_bytes <= high_bytes:
+            return True
+        about = f"{low_bytes:,} to {high_bytes:,} bytes"
+        self._differs(row, f"{about}, the catalog says {expected_bytes:,}")
+        return False
+
+    def find(self, path: bytes) -> int | None:
+        """The catalog's row of `path`, quickly where paths come in the catalog's order."""
+        return self._row(path)
+
+    def span(self, folder: bytes) -> tuple[int, int]:
+        """The catalog's rows below `folder`, from the first to behind the last."""
+        if not folder:
+            return 0, len(self._state)
+        paths = self._catalog.paths
+        low = bisect_left(paths, folder + b"/")
+        return low, bisect_left(paths, folder + b"0", low)  # "0" follows "/"
+
+    def carry(self, low: int, high: int, held: BitMap, differing: BitMap) -> None:
+        """Rows from `low` to `high` are as an earlier scan found them, by file ids."""
+        for row, file_id in enumerate(self._catalog.file_ids[low:high].tolist(), low):
+            if file_id in held:
+                self._state[row] = HELD
+            elif file_id in differing:
+                self._state[row] = DIFFERING
+
     def finish(self, rng: random.Random) -> Compared:
         """The holding; `rng` picks the samples."""
         self._resolve_aliases()

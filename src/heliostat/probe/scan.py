@@ -1,30 +1,39 @@
-"""A scan: what one mirror holds of one tree, by an rsync listing or by HEAD requests.
+"""A scan: what one mirror holds of one tree, by the cheapest way that works.
 
-rsync where the mirror has it; HEAD for catalogs of at most MAX_HEAD_FILES files, also when rsync
-fails. What a scan says is compared with the catalog as it was when the scan began.
+The ways (see `heliostat.probe.methods`) are tried in turn; the reasons of those that failed are in
+the remark. What a scan says is compared with the catalog as it was when the scan began. A listing
+that isn't whole is a failed way, never a shorter holding.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from heliostat.config.schema import ProbeSection
+from heliostat.listing.entries import Entry
+from heliostat.listing.pace import Pace
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.holding import Holding
-from heliostat.model.mirror import Mirror, Scheme
+from heliostat.model.mirror import Mirror
 from heliostat.model.tree import Tree
 from heliostat.probe.boundary import unexpected
 from heliostat.probe.compare import Compared, Comparison
 from heliostat.probe.guard import Guard, Lookup, system_lookup
 from heliostat.probe.head import list_by_head
-from heliostat.probe.limits import MAX_HEAD_FILES
+from heliostat.probe.limits import PROGRESS_S
 from heliostat.probe.liveness import hosts_of
+from heliostat.probe.memory import ScanMemory, decode
+from heliostat.probe.methods import Way, in_turn, ways_of
 from heliostat.probe.pool import run_bounded
 from heliostat.probe.results import Fault, FaultKind, Method, ScanResult, printable
 from heliostat.probe.rsync import list_by_rsync
+from heliostat.probe.visit import CatalogVisitor
+from heliostat.probe.walk import list_by_ftp, list_by_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ class ScanTarget:
     mirror: Mirror
     tree: Tree
     catalog: CatalogTable
+    memory: bytes | None = None
+    """What the last scan left (`ScanResult.memory`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class _Found:
     compared: Compared | None
     fault: Fault | None = None
     remark: str = ""
+    memory: ScanMemory | None = None
 
 
 async def scan_mirrors(
@@ -71,12 +83,12 @@ async def scan_mirror(
     clock: Callable[[], float],
     rng: random.Random,
     lookup: Lookup = system_lookup,
+    progress: Callable[[int], None] = lambda seen: None,
 ) -> ScanResult:
-    """One scan; what goes wrong is in the result."""
+    """One scan; what goes wrong is in the result. `progress` is told how many entries it saw."""
     began_s = clock()
     try:
-        guard = Guard(hosts_of(target.mirror), settings.allow_private, lookup)
-        found = await _find(target, settings, guard, rng)
+        found = await _Scan(target, settings, lookup, rng, int(began_s), progress).run()
     except Exception as error:  # noqa: BLE001  one mirror's trouble must not end the others' scans
         found = _Found(None, None, unexpected(target.mirror.name, error))
     holding = None
@@ -102,54 +114,106 @@ async def scan_mirror(
         remark=found.remark,
         catalog_files=len(target.catalog),
         samples=found.compared.samples if found.compared else (),
+        memory=found.memory.encode() if found.memory is not None else None,
     )
 
 
-async def _find(
-    target: ScanTarget, settings: ProbeSection, guard: Guard, rng: random.Random
-) -> _Found:
-    urls = {e.scheme: e.url for e in target.mirror.endpoints if e.tree == target.tree.name}
-    web = urls.get(Scheme.HTTPS) or urls.get(Scheme.HTTP)
-    small = len(target.catalog) <= MAX_HEAD_FILES
-    failed: Fault | None = None
-    if rsync := urls.get(Scheme.RSYNC):
-        comparison = _comparison(target)
-        outcome = await list_by_rsync(
-            rsync, guard, settings, comparison.take, with_times=comparison.match_times
-        )
-        if not isinstance(outcome, Fault):
-            return _found(Method.RSYNC, comparison, outcome, rng)
-        failed = outcome
-    if web and small:
-        comparison = _comparison(target)
-        outcome = await list_by_head(web, guard, settings, comparison, target.catalog, rng)
-        if not isinstance(outcome, Fault):
-            remarks = [failed.reason if failed else "", outcome]
-            return _found(Method.HEAD, comparison, "; ".join(filter(None, remarks)), rng)
-        return _Found(Method.HEAD, None, failed or outcome)
-    if failed is not None:
-        return _Found(Method.RSYNC, None, failed)
-    return _Found(None, None, _no_method(target, web is not None))
+class _Scan:
+    """One scan: the ways are tried in turn until one works."""
 
+    def __init__(
+        self,
+        target: ScanTarget,
+        settings: ProbeSection,
+        lookup: Lookup,
+        rng: random.Random,
+        now_s: int,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._target, self._settings, self._rng, self._now_s = target, settings, rng, now_s
+        mirror = target.mirror
+        self._guard = Guard(hosts_of(mirror), settings.allow_private, lookup)
+        rate = mirror.requests_per_s or settings.requests_per_s
+        self._pace = Pace(rate, settings.connections_per_mirror)
+        self._memory = decode(target.memory)
+        self._progress = progress
+        self._seen = 0
+        self._told_s = 0.0
 
-def _comparison(target: ScanTarget) -> Comparison:
-    return Comparison(target.catalog, match_times=target.tree.match_times)
+    async def run(self) -> _Found:
+        target, memory = self._target, self._memory
+        ways = ways_of(target.mirror, target.tree.name, target.catalog)
+        if not ways:
+            fault = f"{target.mirror.name}: has no URL for {target.tree.name}; declare one"
+            return _Found(None, None, Fault(FaultKind.NO_METHOD, fault))
+        order = in_turn(ways, memory, self._now_s)
+        remembered = order[0] if order != ways else None
+        failed: list[Fault] = []
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self._settings.scan_timeout_s
+        for way in order:
+            left_s = ends_s - loop.time()
+            if failed and left_s <= 0:
+                break
+            comparison = Comparison(target.catalog, match_times=target.tree.match_times)
+            visitor = CatalogVisitor(target.catalog, comparison, memory, self._now_s, self._count)
+            settings = self._settings.model_copy(update={"scan_timeout_s": max(0.1, left_s)})
+            outcome = await self._list(way, settings, comparison, visitor)
+            if isinstance(outcome, Fault):
+                failed.append(outcome)
+                continue
+            why = "; ".join(fault.reason for fault in failed)
+            laddered_s = self._now_s
+            if way is remembered:
+                why, laddered_s = memory.why, memory.laddered_s
+            return self._found(way, comparison, visitor, outcome, why, laddered_s)
+        reasons = "; ".join(dict.fromkeys(fault.reason for fault in failed))
+        return _Found(order[-1].method, None, Fault(failed[0].kind, printable(reasons)))
 
+    async def _list(
+        self, way: Way, settings: ProbeSection, comparison: Comparison, visitor: CatalogVisitor
+    ) -> Fault | str:
+        guard, catalog, pace, rng = self._guard, self._target.catalog, self._pace, self._rng
+        match way.method:
+            case Method.RSYNC:
 
-def _found(method: Method, comparison: Comparison, remark: str, rng: random.Random) -> _Found:
-    compared = comparison.finish(rng)
-    remarks = [text for text in (compared.remark, remark) if text]
-    return _Found(method, compared, None, printable("; ".join(remarks)))
+                def take(entries: Sequence[Entry]) -> None:
+                    comparison.take(entries)
+                    self._count(len(entries))
 
+                times = comparison.match_times
+                return await list_by_rsync(way.url, guard, settings, take, with_times=times)
+            case Method.INDEX:
+                return await list_by_index(
+                    way.url, guard, settings, comparison, catalog, visitor, rng, pace
+                )
+            case Method.FTP:
+                return await list_by_ftp(way.url, guard, settings, comparison, visitor, pace)
+            case Method.HEAD:
+                return await list_by_head(way.url, guard, settings, comparison, catalog, rng, pace)
 
-def _no_method(target: ScanTarget, has_web: bool) -> Fault:
-    if has_web:
-        return Fault(
-            FaultKind.NO_METHOD,
-            f"{target.mirror.name}: {target.tree.name} has {len(target.catalog):,} files, and more"
-            f" than {MAX_HEAD_FILES:,} are listed by rsync only; declare an rsync URL",
-        )
-    return Fault(
-        FaultKind.NO_METHOD,
-        f"{target.mirror.name}: has no rsync, https or http URL for {target.tree.name}",
-    )
+    def _found(
+        self,
+        way: Way,
+        comparison: Comparison,
+        visitor: CatalogVisitor,
+        remark: str,
+        why: str,
+        laddered_s: int,
+    ) -> _Found:
+        compared = comparison.finish(self._rng)
+        memory = ScanMemory(method=way.method.value, laddered_s=laddered_s, why=printable(why))
+        if visitor.leaves or visitor.asked:
+            catalog = self._target.catalog
+            memory.identity, memory.version = catalog.identity, catalog.version
+            memory.held, memory.differing = compared.held, compared.differing
+            memory.leaves, memory.sizes_asked = visitor.leaves, visitor.asked
+        remarks = [text for text in (compared.remark, why, remark) if text]
+        return _Found(way.method, compared, None, printable("; ".join(remarks)), memory)
+
+    def _count(self, entries: int) -> None:
+        self._seen += entries
+        now_s = time.monotonic()
+        if now_s - self._told_s >= PROGRESS_S:
+            self._told_s = now_s
+            self._progress(self._seen)
