@@ -90,6 +90,7 @@ def make_paths(count: int, rng: np.random.Generator) -> list[bytes]:
 
 def make_catalog(count: int, rng: np.random.Generator) -> CatalogTable:
     paths = make_paths(count, rng)
+    mtimes_s = (SCANNED_AT_S - rng.integers(0, 100_000_000, count)).astype(np.int64)
     return CatalogTable(
         tree=TREE.name,
         identity="made",
@@ -98,11 +99,12 @@ def make_catalog(count: int, rng: np.random.Generator) -> CatalogTable:
         paths=paths,
         file_ids=np.arange(1, count + 1, dtype=np.uint32),
         sizes_bytes=rng.integers(1_000, 50_000_000, count).astype(np.uint64),
-        mtimes_s=(SCANNED_AT_S - rng.integers(0, 100_000_000, count)).astype(np.int64),
+        mtimes_s=mtimes_s,
         sha256=rng.integers(0, 256, (count, SHA256_BYTES)).astype(np.uint8),
         has_sha256=np.ones(count, dtype=np.bool_),
         alias_of=np.zeros(count, dtype=np.uint32),
         changed_in=np.ones(count, dtype=np.uint32),
+        changed_at_s=mtimes_s,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -246,9 +248,27 @@ def test_a_catalog_of_another_release_is_not_read(
 ) -> None:
     shop.write("a")
     shop.scan()
-    monkeypatch.setattr("heliostat.catalog.store.SCHEMA_VERSION", 3)
-    with pytest.raises(CatalogDamagedError, match="has schema 2, and this release reads 3"):
+    monkeypatch.setattr("heliostat.catalog.store.SCHEMA_VERSION", 1)
+    with pytest.raises(CatalogDamagedError, match="has schema 3, and this release reads 1"):
         shop.scan()
+
+
+def test_a_catalog_of_the_release_before_is_brought_up_to_date(shop: Workshop) -> None:
+    shop.write("a")
+    shop.scan()
+    with closing(sqlite3.connect(catalog_path(shop.data_dir, "t"))) as before:
+        before.execute("DROP TABLE version_time")
+        before.execute("UPDATE meta SET value = 2 WHERE key = 'schema'")
+        before.commit()
+    table = load_table(shop.data_dir, "t")
+    assert table is not None
+    assert table.changed_at_s.tolist() == table.mtimes_s.tolist()
+    shop.write("b")
+    report = shop.scan()
+    assert (report.added, report.hashed_files) == (1, 1)
+    table = load_table(shop.data_dir, "t")
+    assert table is not None
+    assert table.changed_at_s.tolist() == [int(table.mtimes_s[0]), report.scanned_at_s]
 
 
 @pytest.fixture

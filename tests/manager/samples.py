@@ -8,6 +8,7 @@ from typing import Any
 
 from pyroaring import BitMap
 
+from heliostat.manager.probing.recording import record_scan
 from heliostat.manager.registry.apply import apply_plan
 from heliostat.manager.registry.declaration import Declaration
 from heliostat.manager.registry.mirrors import declarations
@@ -63,3 +64,10 @@ def scanned(
 def scan_failed(name: str, reason: str, at_s: int = T0, tree: str = "isos") -> ScanResult:
     fault = Fault(FaultKind.RSYNC, reason)
     return ScanResult(name, tree, at_s, 0.5, Method.RSYNC, None, fault)
+
+
+def store_holding(holding: Holding) -> bool:
+    """Stores a listing of exactly that; returns whether it was news."""
+    return record_scan(
+        ScanResult(holding.mirror, holding.tree, holding.scanned_at_s, 0.1, Method.RSYNC, holding)
+    )

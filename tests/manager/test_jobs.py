@@ -18,7 +18,8 @@ from heliostat.manager.boundary import REMIND_S, Boundary
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.jobs import Jobs
 from heliostat.manager.probing.changes import change_stamp
-from heliostat.manager.probing.runs import run_liveness, run_scans
+from heliostat.manager.probing.runs import run_liveness
+from heliostat.manager.probing.scans import run_scans
 from heliostat.manager.publish import Publisher
 from heliostat.manager.registry.mirrors import set_enabled
 from heliostat.manager.rounds import Rounds

@@ -10,16 +10,8 @@ from pyroaring import BitMap
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.probing import models as rows
-from heliostat.manager.probing.records import (
-    holdings,
-    record_liveness,
-    record_scan,
-    record_status,
-    samples,
-    scans,
-    statuses,
-    store_holding,
-)
+from heliostat.manager.probing.recording import record_liveness, record_scan
+from heliostat.manager.probing.records import holdings, samples, scans, statuses
 from heliostat.manager.registry.mirrors import events, get_mirror, list_mirrors
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import MirrorState, MirrorStatus, Scheme
@@ -33,6 +25,7 @@ from tests.manager.samples import (
     register,
     scan_failed,
     scanned,
+    store_holding,
 )
 
 NAME = "a.example"
@@ -63,13 +56,13 @@ def test_scan_before_liveness_does_as_well() -> None:
     assert state()[0] is MirrorState.GOOD
 
 
-def test_a_dead_mirror_is_out_with_the_reason_and_back_after_one_success() -> None:
+def test_a_dead_mirror_fails_at_once_with_the_reason_and_is_back_after_one_success() -> None:
     record_liveness(liveness(NAME))
     record_scan(scanned(NAME, [1]))
     assert record_liveness(liveness(NAME, "https://a.example/: no answer within 5 s", T0 + 30))
     assert statuses()[NAME] == MirrorStatus(
         NAME,
-        MirrorState.OUT,
+        MirrorState.FAILING,
         "https://a.example/: no answer within 5 s",
         T0 + 30,
         statuses()[NAME].endpoints,
@@ -79,6 +72,25 @@ def test_a_dead_mirror_is_out_with_the_reason_and_back_after_one_success() -> No
     assert record_liveness(liveness(NAME, at_s=T0 + 90))
     assert statuses()[NAME].state is MirrorState.GOOD
     assert statuses()[NAME].since_s == T0 + 90
+
+
+def test_one_that_stays_dead_is_out_and_has_to_prove_itself() -> None:
+    record_liveness(liveness(NAME))
+    record_scan(scanned(NAME, [1]))
+    for turn in range(3):
+        record_liveness(liveness(NAME, "no answer", T0 + 30 * turn))
+    assert state() == (MirrorState.OUT, "no answer")
+    record_liveness(liveness(NAME, at_s=T0 + 120))
+    assert state() == (MirrorState.RETURNING, "answers again; serves after 1 more good look")
+    record_liveness(liveness(NAME, at_s=T0 + 150))
+    assert state() == (MirrorState.GOOD, "")
+    moves = [(event.before, event.after) for event in events(NAME) if event.kind == "state"]
+    assert moves[:4] == [
+        ("returning", "good"),
+        ("out", "returning"),
+        ("failing", "out"),
+        ("good", "failing"),
+    ]
 
 
 def test_a_scan_that_fails_later_takes_nothing_away() -> None:
@@ -132,8 +144,10 @@ def test_every_change_of_state_is_an_event_with_its_evidence() -> None:
     record_liveness(liveness(NAME))
     record_scan(scanned(NAME, [1]))
     record_liveness(liveness(NAME, "connection refused", T0 + 30))
-    newest, older = events(NAME)[:2]
-    assert (newest.before, newest.after, newest.reason) == ("good", "out", "connection refused")
+    newest, older = [event for event in events(NAME) if event.kind == "state"][:2]
+    assert (newest.before, newest.after) == ("good", "failing")
+    assert newest.reason == "connection refused"
+    assert newest.evidence["cause"] == "a look fails"
     assert newest.at == WHEN + timedelta(seconds=30)
     assert newest.evidence["endpoints"] == {"https://a.example/isos/": "connection refused"}
     assert newest.evidence["scans"] == {"isos": "holds 1 files"}
@@ -195,13 +209,3 @@ def test_results_for_mirrors_that_are_gone_are_passed_over() -> None:
     assert not record_liveness(liveness(gone))
     assert not record_scan(scanned(gone, [1]))
     assert not store_holding(Holding(gone, "isos", T0, "rsync"))
-    assert not record_status(MirrorStatus(gone, MirrorState.OUT, "wrong bytes", T0))
-
-
-def test_verification_can_put_a_mirror_out_until_the_next_probe() -> None:
-    record_liveness(liveness(NAME))
-    record_scan(scanned(NAME, [1]))
-    assert record_status(MirrorStatus(NAME, MirrorState.OUT, "wrong bytes in x.iso", T0 + 5))
-    assert state() == (MirrorState.OUT, "wrong bytes in x.iso")
-    assert record_liveness(liveness(NAME, at_s=T0 + 30))
-    assert state()[0] is MirrorState.GOOD

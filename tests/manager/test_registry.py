@@ -13,7 +13,8 @@ from heliostat.manager.errors import (
     TooManyRemovedError,
     UnknownMirrorError,
 )
-from heliostat.manager.probing.records import record_liveness, record_scan, statuses
+from heliostat.manager.probing.recording import record_liveness, record_scan
+from heliostat.manager.probing.records import statuses
 from heliostat.manager.registry.apply import apply_plan
 from heliostat.manager.registry.declaration import Budget, Declaration
 from heliostat.manager.registry.mirrors import (

@@ -14,12 +14,13 @@ from heliostat.demo.process import free_port
 from heliostat.demo.servers import NginxServer, RsyncServer
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.probing.records import holdings, samples, scans, statuses
-from heliostat.manager.probing.runs import RunSummary, run_liveness, run_scans, scan_targets
+from heliostat.manager.probing.runs import RunSummary, run_liveness, scan_targets
+from heliostat.manager.probing.scans import run_scans
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.setup import in_database
 from heliostat.model.mirror import Endpoint, MirrorState, Scheme
 from tests.manager.samples import declare, register
-from tests.probe.helpers import held_paths, serving, table
+from tests.probe.helpers import file_answer, held_paths, serving, table
 
 CATALOG = table({b"old.iso": 2000, b"sub/new.iso": 3000})
 CATALOGS = {"isos": CATALOG}
@@ -105,7 +106,7 @@ async def test_good_partial_dead_and_lying_mirrors_are_told_apart(
     good.stop()
     summary = await run_liveness(loaded, CATALOGS)
     assert summary == RunSummary(looked_at=4, failed=3, changed=True)
-    assert (await states())["good.example"] is MirrorState.OUT
+    assert (await states())["good.example"] is MirrorState.FAILING
     assert len(await in_database(holdings, "isos")) == 2, "what it held is not forgotten"
 
     good.start()
@@ -113,17 +114,17 @@ async def test_good_partial_dead_and_lying_mirrors_are_told_apart(
     assert (await states())["good.example"] is MirrorState.GOOD
 
 
-async def test_a_mirror_that_lost_its_files_is_out_at_the_next_liveness(
+async def test_a_mirror_that_lost_its_files_fails_at_the_next_liveness(
     loaded: LoadedConfig,
 ) -> None:
-    there = {"/old.iso": "2000", "/sub/new.iso": "3000"}
+    there = {"/old.iso": 2000, "/sub/new.iso": 3000}
 
     async def handler(request: web.Request) -> web.Response:
         if request.path == "/":
             return web.Response(text="It works!")
         if request.path not in there:
             raise web.HTTPNotFound
-        return web.Response(headers={"Content-Length": there[request.path]})
+        return file_answer(request, b"x" * there[request.path])
 
     async with serving(handler) as base:
         await in_database(carries, "m.example", base)
@@ -132,18 +133,18 @@ async def test_a_mirror_that_lost_its_files_is_out_at_the_next_liveness(
         assert len((await in_database(samples))["m.example", "isos"]) == 2
         there.clear()
         assert (await run_liveness(loaded)).changed
-        assert (await states())["m.example"] is MirrorState.OUT
+        assert (await states())["m.example"] is MirrorState.FAILING
 
 
 async def test_files_deleted_from_the_tree_dont_kill_the_mirrors_that_deleted_them(
     loaded: LoadedConfig,
 ) -> None:
-    there = {"/old.iso": "2000", "/sub/new.iso": "3000"}
+    there = {"/old.iso": 2000, "/sub/new.iso": 3000}
 
     async def handler(request: web.Request) -> web.Response:
         if request.path not in there:
             raise web.HTTPNotFound
-        return web.Response(headers={"Content-Length": there[request.path]})
+        return file_answer(request, b"x" * there[request.path])
 
     async with serving(handler) as base:
         await in_database(carries, "m.example", base)
@@ -162,7 +163,7 @@ async def test_a_scan_that_fails_keeps_the_last_holding(loaded: LoadedConfig) ->
             raise web.HTTPInternalServerError
         if request.path not in ("/old.iso", "/"):
             raise web.HTTPNotFound
-        return web.Response(headers={"Content-Length": "2000"})
+        return file_answer(request, b"x" * 2000)
 
     async with serving(handler) as base:
         await in_database(carries, "m.example", base)

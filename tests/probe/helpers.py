@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,6 +49,7 @@ def table(
             np.uint32,
         ),
         changed_in=np.ones(len(paths), np.uint32),
+        changed_at_s=np.array([(mtimes or {}).get(path, MTIME_S) for path in paths], np.int64),
     )
 
 
@@ -88,6 +90,16 @@ async def scan(
         rng=random.Random(1),
         **extra,
     )
+
+
+def file_answer(request: web.Request, body: bytes) -> web.Response:
+    """A file as good servers give it: whole, or the one range that is asked for."""
+    asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range", ""))
+    if asked is None:
+        return web.Response(body=body, headers={"Accept-Ranges": "bytes"})
+    first, last = int(asked[1]), min(int(asked[2]), len(body) - 1)
+    headers = {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
+    return web.Response(status=206, body=body[first : last + 1], headers=headers)
 
 
 @asynccontextmanager

@@ -17,7 +17,16 @@ from heliostat.probe.liveness import (
     still_right,
 )
 from heliostat.probe.results import FaultKind, LivenessResult, Sample
-from tests.probe.helpers import MTIME_S, SETTINGS, Handler, liveness, mirror, serving, table
+from tests.probe.helpers import (
+    MTIME_S,
+    SETTINGS,
+    Handler,
+    file_answer,
+    liveness,
+    mirror,
+    serving,
+    table,
+)
 
 A, B = Sample(b"a.iso", 5), Sample(b"b.iso", 7)
 
@@ -31,10 +40,7 @@ def holding(sizes: Mapping[str, int], folder_status: int = 200) -> Handler:
         size = sizes.get(request.path.strip("/"))
         if size is None:
             raise web.HTTPNotFound
-        if request.headers.get("Range") == "bytes=0-0":
-            headers = {"Content-Range": f"bytes 0-0/{size}"}
-            return web.Response(status=206, body=b"x", headers=headers)
-        return web.Response(body=b"x" * size)
+        return file_answer(request, b"x" * size)
 
     return handler
 

@@ -88,6 +88,7 @@ def make_catalog(contents: Mapping[bytes, bytes], tree: str = TREE.name) -> Cata
         has_sha256=np.ones(len(paths), dtype=np.bool_),
         alias_of=np.zeros(len(paths), dtype=np.uint32),
         changed_in=np.ones(len(paths), dtype=np.uint32),
+        changed_at_s=np.full(len(paths), AT_S, dtype=np.int64),
     )
 
 

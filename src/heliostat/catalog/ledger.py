@@ -17,7 +17,7 @@ from itertools import islice
 from heliostat.catalog.digest import FileDigests
 from heliostat.catalog.errors import CatalogError
 from heliostat.catalog.problems import ProblemKind, Problems, shown
-from heliostat.catalog.store import meta_value
+from heliostat.catalog.store import MAX_VERSION_TIMES, meta_value
 from heliostat.catalog.walk import FoundAlias, FoundFile
 
 INSERT_ROWS = 2_000
@@ -244,6 +244,10 @@ class Ledger:
             )
         if removed or changed or added or not version:
             version = fresh
+            self._db.execute("INSERT OR REPLACE INTO version_time VALUES (?, ?)", (version, now_s))
+            self._db.execute(
+                "DELETE FROM version_time WHERE version <= ?", (version - MAX_VERSION_TIMES,)
+            )
         self._db.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
             [("version", version), ("scanned_at_s", now_s)],

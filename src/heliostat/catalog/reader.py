@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
 from heliostat.catalog.store import catalog_path, connect, identity_of, meta_value
@@ -130,7 +131,21 @@ class Catalog:
             has_sha256=np.ones(count, dtype=np.bool_),
             alias_of=numbers[:, 3].astype(np.uint32),
             changed_in=numbers[:, 4].astype(np.uint32),
+            changed_at_s=self._changed_at_s(numbers[:, 4], numbers[:, 2] // 1_000_000_000),
         )
+
+    def _changed_at_s(
+        self, changed_in: NDArray[np.int64], mtimes_s: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """When each file changed: its version's time; for the first one, its own time."""
+        times = dict(
+            self._connection.execute("SELECT version, at_s FROM version_time WHERE version > 1")
+        )
+        scanned_at_s = meta_value(self._connection, "scanned_at_s")
+        versions, place = np.unique(changed_in, return_inverse=True)
+        at_s = np.array([times.get(int(version), -1) for version in versions], dtype=np.int64)
+        found = at_s[place.reshape(-1)]
+        return np.where(found >= 0, found, np.minimum(mtimes_s, scanned_at_s))
 
     def pieces(self, file_id: int) -> bytes:
         """The sha256 of each piece of PIECE_BYTES, joined (32 bytes each); empty for no bytes.

@@ -4,7 +4,10 @@
     content   pieces and further digests, for the files that have them (content_id 0: none).
     pending   digests of files that a scan has read but not yet published; a scan that was
               interrupted finds them again. They count while size, time and inode still agree.
+    version_time  when each version was made (the newest MAX_VERSION_TIMES).
     meta      schema, tree, version, scanned_at_s.
+
+Schema 2 had no version_time; it is added when such a file is opened.
 
 WAL: readers keep the catalog of before while a scan writes.
 """
@@ -27,7 +30,8 @@ from heliostat.catalog.errors import (
     clear_errors,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+MAX_VERSION_TIMES = 10_000
 IDENTITY_BYTES = 16
 BUSY_TIMEOUT_S = 10.0
 CACHE_KIB = 65_536
@@ -59,6 +63,7 @@ CREATE TABLE pending (
   sha256     BLOB NOT NULL,
   content_id INTEGER NOT NULL
 );
+CREATE TABLE version_time (version INTEGER PRIMARY KEY, at_s INTEGER NOT NULL);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL);
 """
 
@@ -94,9 +99,9 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if write:
                 connection.execute("PRAGMA synchronous = FULL")
-            else:
-                connection.execute("PRAGMA query_only = 1")
             _check_schema(connection, path)
+            if not write:
+                connection.execute("PRAGMA query_only = 1")
         except BaseException:
             connection.close()
             raise
@@ -142,10 +147,28 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         if "no such table" not in str(error):
             raise
         raise CatalogDamagedError(path, "is no catalog") from None
+    if schema == SCHEMA_VERSION - 1:
+        schema = _upgrade(connection)
     if schema != SCHEMA_VERSION:
         raise CatalogDamagedError(
             path, f"has schema {schema}, and this release reads {SCHEMA_VERSION}"
         )
+
+
+def _upgrade(connection: sqlite3.Connection) -> int:
+    """Brings a file of the schema before up to this one; safe when two do so at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS version_time"
+            " (version INTEGER PRIMARY KEY, at_s INTEGER NOT NULL)"
+        )
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return SCHEMA_VERSION
 
 
 def meta_value(connection: sqlite3.Connection, key: str, default: int = 0) -> int:

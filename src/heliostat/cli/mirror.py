@@ -88,7 +88,8 @@ def probe(
     _setup(settings)
     from heliostat.catalog import load_table
     from heliostat.manager.errors import NothingToProbeError
-    from heliostat.manager.probing.runs import run_liveness, run_scans, scan_targets
+    from heliostat.manager.probing.runs import run_liveness, scan_targets
+    from heliostat.manager.probing.scans import run_scans
     from heliostat.manager.probing.view import views
     from heliostat.manager.registry.mirrors import get_mirror, list_mirrors
 

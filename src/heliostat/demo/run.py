@@ -105,7 +105,8 @@ def _setup_manager(stage: Stage) -> None:
 
 def _prepare(stage: Stage, console: Console, say: Say) -> None:
     """Scan the tree, apply the mirrors, probe them, publish: what `serve` then goes on doing."""
-    from heliostat.manager.probing.runs import run_liveness, run_scans
+    from heliostat.manager.probing.runs import run_liveness
+    from heliostat.manager.probing.scans import run_scans
     from heliostat.manager.publish import Publisher
     from heliostat.manager.registry.apply import apply_plan
     from heliostat.manager.registry.mirror_file import read_mirror_files

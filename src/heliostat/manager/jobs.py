@@ -31,7 +31,8 @@ from heliostat.manager.boundary import Boundary
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
 from heliostat.manager.probing.changes import Stamp, change_stamp
-from heliostat.manager.probing.runs import run_liveness, run_scans
+from heliostat.manager.probing.runs import run_liveness
+from heliostat.manager.probing.scans import run_scans
 from heliostat.manager.publish import PlacesStamp, Publisher
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.rounds import Rounds

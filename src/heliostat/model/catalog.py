@@ -41,7 +41,8 @@ class CatalogTable:
 
     `identity` is random, and another one when a catalog is made anew (ids and versions then begin
     again). `changed_in` is the version in which the file's content (size or sha256) last changed:
-    what was seen of it in an older one was another content under the same name.
+    what was seen of it in an older one was another content under the same name. `changed_at_s` is
+    when that version was made (Unix time), or for the first one the file's own time.
     """
 
     tree: str
@@ -56,6 +57,7 @@ class CatalogTable:
     has_sha256: NDArray[np.bool_]
     alias_of: NDArray[np.uint32]
     changed_in: NDArray[np.uint32]
+    changed_at_s: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -74,14 +74,13 @@ def choose(question: Question, rng: random.Random, endpoints: int) -> Chosen:
     if not len(rows) or question.budget_bytes <= 0:
         return Chosen((), ())
     purse = _Purse(question.budget_bytes)
-    timed = [piece for piece in _random(question, rows, rng, endpoints) if purse.pays(piece)]
+    timed = [piece for piece in _random(question, rows, rng, endpoints) if purse.pays([piece])]
     chosen: dict[tuple[int, int], Piece] = {}
-    for piece in _in_order(question, usable, rows, rng):
-        if (piece.file_id, piece.offset) in chosen:
-            continue
-        if len(chosen) >= MOST_PIECES or not purse.pays(piece):
+    for group in _in_order(question, usable, rows, rng):
+        fresh = [piece for piece in group if (piece.file_id, piece.offset) not in chosen]
+        if len(chosen) + len(fresh) > MOST_PIECES or not purse.pays(fresh):
             break
-        chosen[piece.file_id, piece.offset] = piece
+        chosen |= {(piece.file_id, piece.offset): piece for piece in fresh}
     return Chosen(tuple(timed), tuple(chosen.values()))
 
 
@@ -89,10 +88,11 @@ class _Purse:
     def __init__(self, left_bytes: int) -> None:
         self._left_bytes = left_bytes
 
-    def pays(self, piece: Piece) -> bool:
-        if piece.length > self._left_bytes:
+    def pays(self, pieces: Sequence[Piece]) -> bool:
+        size_bytes = sum(piece.length for piece in pieces)
+        if size_bytes > self._left_bytes:
             return False
-        self._left_bytes -= piece.length
+        self._left_bytes -= size_bytes
         return True
 
 
@@ -114,24 +114,25 @@ def _in_order(
     usable: NDArray[np.bool_],
     rows: NDArray[np.intp],
     rng: random.Random,
-) -> Iterator[Piece]:
+) -> Iterator[Sequence[Piece]]:
+    """Pieces that are read together or not at all."""
     catalog = question.catalog
-    yield from _again(question)
+    for piece in _again(question):
+        yield [piece]
     for row in question.metadata[:MOST_METADATA]:
         if usable[row]:
-            yield from _pieces(question, int(row))
+            yield _pieces(question, int(row))
     verified = rows_of(catalog.file_ids, question.verified)
     fresh = rows[~verified[rows]]
     order = np.argsort(catalog.mtimes_s[fresh], kind="stable")[::-1][:MOST_PIECES]
     for row in fresh[order].tolist():
         pieces = _pieces(question, row)
-        yield from pieces[:1]
-        yield from pieces[1:][-1:]
+        yield [*pieces[:1], *pieces[1:][-1:]]
     large = rows[catalog.sizes_bytes[rows] > FAR_BYTES]
     if len(large):
         row = int(large[rng.randrange(len(large))])
         if far := [piece for piece in _pieces(question, row) if piece.offset >= FAR_BYTES]:
-            yield rng.choice(far)
+            yield [rng.choice(far)]
 
 
 def _again(question: Question) -> Iterable[Piece]:

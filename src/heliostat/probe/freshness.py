@@ -107,14 +107,14 @@ def _carried(
     latest = np.full(count, -1, dtype=np.int64)  # change of before in a folder or below it
     before = at <= newest
     np.maximum.at(latest, folders.of_row[before], at[before])
-    reached, leader = touched.tolist(), [0] * count
+    reached, leader, best = touched.tolist(), [0] * count, [-1] * count
     latest_of, parent = latest.tolist(), folders.parent.tolist()
     for number in range(count - 1, 0, -1):  # a folder's number is above its parent's
         above = parent[number]
         if reached[number]:
             reached[above] = True
-        if latest_of[number] > latest_of[above] or not leader[above]:
-            leader[above] = number
+        if latest_of[number] > best[above]:
+            leader[above], best[above] = number, latest_of[number]
         latest_of[above] = max(latest_of[above], latest_of[number])
     is_new = np.array(latest_of) < 0
     leads = np.array([bool(one) and reached[one] for one in leader])

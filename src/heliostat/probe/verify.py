@@ -39,6 +39,8 @@ TIMED_MIN_BYTES = 256 * 1024
 """Smaller pieces tell more of the distance than of the line."""
 INITIAL_WINDOW_BYTES = 14_600
 """What TCP sends before the first acknowledgement (RFC 6928); it doubles each round trip."""
+SLOW_COUNTS = 2
+"""A slow read costs a minute: as many faults in a row as this, towards giving up."""
 WRONG_KEPT = 20
 """Wrong pieces that are told and read again next time."""
 
@@ -73,6 +75,8 @@ class VerifyResult:
     rate_bytes_per_s: float | None = None
     right: BitMap = field(default_factory=BitMap)
     """Files of which everything that was read was right."""
+    right_spots: set[Spot] = field(default_factory=set)
+    """Every place that was read and right."""
     wrong: list[tuple[int, WrongPiece]] = field(default_factory=list)
     """(file id, evidence)."""
     absent: BitMap = field(default_factory=BitMap)
@@ -163,7 +167,8 @@ class _Reading:
     async def _piece(self, piece: Piece, base: str, *, timed: bool = False) -> None:
         url = file_url(base, piece.path)
         found = await self._once(url, piece)
-        if isinstance(found, Fault) or found.sha256 != piece.sha256:
+        is_slow = isinstance(found, Fault) and found.kind is FaultKind.SLOW
+        if not is_slow and (isinstance(found, Fault) or found.sha256 != piece.sha256):
             await asyncio.sleep(SECOND_LOOK_PAUSE_S)
             found = await self._once(url, piece)
         self._tried[base] += 1
@@ -177,6 +182,7 @@ class _Reading:
             self._in_a_row = 0
             self._result.pieces += 1
             self._result.right.add(piece.file_id)
+            self._result.right_spots.add(Spot(piece.path, piece.offset))
             if timed and piece.length >= TIMED_MIN_BYTES:
                 self._rates.append(line_rate(found))
 
@@ -198,7 +204,7 @@ class _Reading:
             self._wrong(piece, url, fault.reason)
             return
         self._failed[base].append((fault, Spot(piece.path, piece.offset)))
-        self._in_a_row += 1
+        self._in_a_row += SLOW_COUNTS if fault.kind is FaultKind.SLOW else 1
         if self._in_a_row >= MAX_FAULTS_IN_A_ROW:
             raise _GivenUpError
 

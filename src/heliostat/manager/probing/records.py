@@ -1,26 +1,28 @@
-"""What probes saw, in the database: states, endpoints, scans, holdings.
+"""Reads what probes saw from the database: states, endpoints, scans, holdings.
 
-Import only after `setup_django`; synchronous, as `heliostat.manager.registry.mirrors` is.
+`heliostat.manager.probing.recording` writes it. Import only after `setup_django`; synchronous, as
+`heliostat.manager.registry.mirrors` is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import quote, unquote_to_bytes
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote_to_bytes
 
-from django.db import transaction
+from django.db.models import Sum
 from pyroaring import BitMap
 
 from heliostat.manager.probing import models as rows
-from heliostat.manager.probing.judge import ScanFact, Verdict, judge
-from heliostat.manager.registry.models import Event, Mirror
+from heliostat.manager.probing.settle import Known
+from heliostat.manager.registry.models import Mirror
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import Endpoint, EndpointStatus, MirrorState, MirrorStatus, Scheme
-from heliostat.probe.results import LivenessResult, Sample, ScanResult
+from heliostat.probe.choose import Spot
+from heliostat.probe.results import Sample
 
-HTTP_SCHEMES = (Scheme.HTTPS.value, Scheme.HTTP.value)
+BITMAPS = ("held", "differing", "doubtful", "verified", "rejected", "memory")
+SPENT_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,10 @@ class ScanRecord:
     catalog_version: int
     held: int
     differing: int
+    behind_files: int = 0
+    behind_since: datetime | None = None
+    timestamp_at: datetime | None = None
+    doubtful_at: datetime | None = None
 
 
 def statuses() -> dict[str, MirrorStatus]:
@@ -59,7 +65,7 @@ def holdings(tree: str) -> list[Holding]:
 
 def scans(mirror: str | None = None) -> list[ScanRecord]:
     """The last scan of every mirror and tree (or of one mirror), without the bitmaps."""
-    query = rows.Scan.objects.select_related("mirror").defer("held", "differing")
+    query = rows.Scan.objects.select_related("mirror").defer(*BITMAPS)
     if mirror is not None:
         query = query.filter(mirror__name=mirror)
     return [
@@ -75,6 +81,10 @@ def scans(mirror: str | None = None) -> list[ScanRecord]:
             row.catalog_version,
             row.held_count,
             row.differing_count,
+            row.behind_files,
+            row.behind_since,
+            row.timestamp_at,
+            row.doubtful_at,
         )
         for row in query.order_by("mirror__name", "tree")
     ]
@@ -96,197 +106,49 @@ def samples(mirror: str | None = None) -> dict[tuple[str, str], tuple[Sample, ..
     }
 
 
-def record_liveness(result: LivenessResult) -> bool:
-    """Stores one look at a mirror's endpoints and judges its state anew.
-
-    Returns: whether anything changed that routing goes by (state, an endpoint, a family). A mirror
-    or endpoint that was removed meanwhile is passed over.
-    """
-    at = _datetime(result.checked_at_s)
-    with transaction.atomic():
-        mirror = _locked(result.mirror)
-        if mirror is None:
-            return False
-        changed = False
-        by_key = {(e.tree, e.scheme, e.url): e for e in mirror.endpoints.all()}
-        for seen in result.endpoints:
-            endpoint = by_key.get((seen.endpoint.tree, seen.endpoint.scheme, seen.endpoint.url))
-            if endpoint is None:
-                continue
-            check = rows.EndpointCheck.objects.filter(endpoint=endpoint).first()
-            if check is None or check.alive != seen.alive:
-                changed = True
-            since = at if check is None or check.alive != seen.alive else check.since
-            rows.EndpointCheck.objects.update_or_create(
-                endpoint=endpoint,
-                defaults={"alive": seen.alive, "reason": seen.reason, "since": since},
-            )
-        status = _status_row(mirror, at)
-        status.checked_at = at
-        for family in ("has_ipv4", "has_ipv6"):
-            value = getattr(result, family)
-            if value is not None and value != getattr(status, family):
-                setattr(status, family, value)
-                changed = True
-        return _rejudge(mirror, status, at) or changed
-
-
-def record_scan(result: ScanResult) -> bool:
-    """Stores one scan; one that failed keeps the holding of the last that succeeded.
-
-    Returns: whether anything changed that routing goes by (state, files held).
-    """
-    at = _datetime(result.tried_at_s)
-    with transaction.atomic():
-        mirror = _locked(result.mirror)
-        if mirror is None:
-            return False
-        row = _scan_row(mirror, result.tree)
-        row.tried_at = at
-        row.succeeded = result.holding is not None
-        row.reason = result.fault.reason if result.fault else result.remark
-        row.duration_s = result.duration_s
-        changed = False
-        if result.holding is not None:
-            changed = _put_holding(row, result.holding)
-            row.samples = [[quote(s.path, safe=""), s.size_bytes] for s in result.samples]
-        row.save()
-        return _rejudge(mirror, _status_row(mirror, at), at) or changed
-
-
-def store_holding(holding: Holding) -> bool:
-    """Stores a holding found in another way than by a scan (imports, simulations, tests).
-
-    Returns: whether the files differ from those known before. Unknown mirrors are passed over.
-    """
-    with transaction.atomic():
-        mirror = _locked(holding.mirror)
-        if mirror is None:
-            return False
-        row = _scan_row(mirror, holding.tree)
-        row.tried_at, row.succeeded, row.reason = _datetime(holding.scanned_at_s), True, ""
-        changed = _put_holding(row, holding)
-        row.save()
-        at = _datetime(holding.scanned_at_s)
-        return _rejudge(mirror, _status_row(mirror, at), at) or changed
-
-
-def record_status(status: MirrorStatus, *, evidence: dict[str, object] | None = None) -> bool:
-    """Sets a mirror's state from outside the probes (verification, an edge's watch).
-
-    Holds until the next probe judges anew. Returns: whether the state changed.
-    """
-    with transaction.atomic():
-        mirror = _locked(status.mirror)
-        if mirror is None:
-            return False
-        at = _datetime(status.since_s)
-        row = _status_row(mirror, at)
-        return _enter(mirror, row, Verdict(status.state, status.reason), at, evidence or {})
-
-
-def rejudge(name: str, at: datetime) -> bool:
-    """Judges a mirror anew whose endpoints were declared anew. Returns: did its state change."""
-    with transaction.atomic():
-        mirror = _locked(name)
-        if mirror is None or not rows.Status.objects.filter(mirror=mirror).exists():
-            return False
-        return _rejudge(mirror, _status_row(mirror, at), at)
-
-
-def _locked(name: str) -> Mirror | None:
-    return Mirror.objects.select_for_update().filter(name=name).first()
-
-
-def _status_row(mirror: Mirror, at: datetime) -> rows.Status:
-    row = rows.Status.objects.filter(mirror=mirror).first()
-    return row or rows.Status(mirror=mirror, state=MirrorState.NEW.value, since=at)
-
-
-def _scan_row(mirror: Mirror, tree: str) -> rows.Scan:
-    row = rows.Scan.objects.filter(mirror=mirror, tree=tree).first()
-    return row or rows.Scan(mirror=mirror, tree=tree)
-
-
-def _put_holding(row: rows.Scan, holding: Holding) -> bool:
-    # The same files of a newer catalog are news, too: some may only now count as held.
-    compared_with = (holding.catalog_identity, holding.catalog_version)
-    changed = (
-        row.held_at is None
-        or compared_with != (row.catalog_identity, row.catalog_version)
-        or _bitmap(row.held) != holding.held
+def known_of(mirror: str, tree: str, now: datetime) -> Known:
+    """What the next scan of a mirror for a tree goes on from."""
+    row = rows.Scan.objects.filter(mirror__name=mirror, tree=tree).first()
+    if row is None:
+        return Known()
+    read = rows.Verification.objects.filter(mirror=row.mirror, at__gt=now - SPENT_WITHIN)
+    status = rows.Status.objects.filter(mirror=row.mirror).first()
+    wrong = status.wrong_bytes if status else []
+    return Known(
+        catalog_identity=row.catalog_identity,
+        catalog_version=row.catalog_version,
+        held=bitmap(row.held),
+        differing=bitmap(row.differing),
+        verified=bitmap(row.verified),
+        rejected=bitmap(row.rejected),
+        doubtful=bitmap(row.doubtful) if row.doubtful is not None else None,
+        has_holding=row.held_at is not None,
+        spots=tuple(
+            Spot(unquote_to_bytes(piece["path"]), piece["offset"])
+            for piece in wrong
+            if piece["tree"] == tree
+        ),
+        memory=bytes(row.memory) if row.memory is not None else None,
+        spent_bytes=read.aggregate(spent=Sum("bytes_read"))["spent"] or 0,
+        tried_at_s=row.tried_at.timestamp() if row.tried_at else 0.0,
     )
-    row.catalog_identity, row.catalog_version = compared_with
-    held, differing = holding.held.copy(), holding.differing.copy()
-    held.run_optimize()  # a full holding of 3,000,000 files is then some bytes instead of 375 kB
-    differing.run_optimize()
-    row.held_at = _datetime(holding.scanned_at_s)
-    row.method = holding.method
-    row.held, row.held_count = held.serialize(), len(held)
-    row.differing, row.differing_count = differing.serialize(), len(differing)
-    return changed
 
 
-def _rejudge(mirror: Mirror, status: rows.Status, at: datetime) -> bool:
-    endpoints = [e for e in mirror.endpoints.all() if e.scheme in HTTP_SCHEMES]
-    trees = {e.tree for e in mirror.endpoints.all()}
-    facts = [
-        ScanFact(s.tree, s.tried_at is not None, s.reason, s.held_at is not None, s.held_count)
-        for s in rows.Scan.objects.filter(mirror=mirror).defer("held", "differing")
-        if s.tree in trees
-    ]
-    seen = _seen(endpoint.pk for endpoint in endpoints)
-    verdict = judge(bool(endpoints), seen, facts)
-    evidence: dict[str, object] = {
-        "endpoints": {s.endpoint.url: s.reason or "alive" for s in seen},
-        "scans": {f.tree: f.reason or f"holds {f.held} files" for f in facts},
-    }
-    return _enter(mirror, status, verdict, at, evidence)
-
-
-def _enter(
-    mirror: Mirror,
-    status: rows.Status,
-    verdict: Verdict,
-    at: datetime,
-    evidence: dict[str, object],
-) -> bool:
-    changed = status.state != verdict.state.value
-    if changed:
-        Event.objects.create(
-            at=at,
-            mirror=mirror.name,
-            kind="state",
-            before=status.state,
-            after=verdict.state.value,
-            reason=verdict.reason,
-            evidence=evidence,
-        )
-        status.since = at
-    status.state, status.reason = verdict.state.value, verdict.reason
-    status.save()
-    return changed
-
-
-def _seen(endpoint_ids: Iterable[int]) -> list[EndpointStatus]:
-    query = rows.EndpointCheck.objects.filter(endpoint__in=list(endpoint_ids))
-    return [_endpoint_status(row) for row in query.select_related("endpoint").order_by("endpoint")]
-
-
-def _endpoint_status(row: rows.EndpointCheck) -> EndpointStatus:
+def endpoint_status(row: rows.EndpointCheck) -> EndpointStatus:
     endpoint = Endpoint(row.endpoint.tree, Scheme(row.endpoint.scheme), row.endpoint.url)
-    return EndpointStatus(endpoint, row.alive, row.reason)
+    return EndpointStatus(endpoint, row.alive, row.reason, tuple(row.broken_families))
 
 
 def _status(mirror: Mirror) -> MirrorStatus:
     checks = [getattr(endpoint, "check_row", None) for endpoint in mirror.endpoints.all()]
-    endpoints = tuple(_endpoint_status(check) for check in checks if check is not None)
+    endpoints = tuple(endpoint_status(check) for check in checks if check is not None)
     status = getattr(mirror, "status", None)
     if status is None:
         since_s = int(mirror.created_at.timestamp())
         return MirrorStatus(mirror.name, MirrorState.NEW, "not looked at yet", since_s, endpoints)
     since_s = int(status.since.timestamp())
-    return MirrorStatus(mirror.name, MirrorState(status.state), status.reason, since_s, endpoints)
+    state = MirrorState(status.state)
+    return MirrorStatus(mirror.name, state, status.reason, since_s, endpoints, status.price_ms)
 
 
 def _holding(row: rows.Scan) -> Holding:
@@ -296,16 +158,16 @@ def _holding(row: rows.Scan) -> Holding:
         row.tree,
         int(row.held_at.timestamp()),
         row.method,
-        _bitmap(row.held),
-        _bitmap(row.differing),
+        bitmap(row.held),
+        bitmap(row.differing),
         row.catalog_identity,
         row.catalog_version,
     )
 
 
-def _bitmap(data: bytes | memoryview | None) -> BitMap:
+def bitmap(data: bytes | memoryview | None) -> BitMap:
     return BitMap.deserialize(bytes(data)) if data else BitMap()
 
 
-def _datetime(at_s: float) -> datetime:
+def datetime_of(at_s: float) -> datetime:
     return datetime.fromtimestamp(at_s, UTC)

@@ -11,30 +11,25 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from django.db import transaction
 
 from heliostat.config.load import LoadedConfig
-from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.probing import records
 from heliostat.manager.probing.changes import count_change
+from heliostat.manager.probing.recording import record_liveness
 from heliostat.manager.registry.mirrors import get_mirror, list_mirrors
 from heliostat.manager.setup import in_database
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.mirror import Mirror
+from heliostat.probe.guard import Lookup, system_lookup
 from heliostat.probe.liveness import LivenessTarget, check_liveness, newest_samples, still_right
-from heliostat.probe.results import LivenessResult, Sample, ScanResult
-from heliostat.probe.scan import ScanTarget, scan_mirrors
+from heliostat.probe.results import LivenessResult, Sample
+from heliostat.probe.scan import ScanTarget
 
 ResultT = TypeVar("ResultT")
-
-Progress = Callable[[str, str, int, int], None]
-"""(tree, what is done with it, how much of it is done, of how much; 0: unknown)."""
-
-
-def _untold(tree: str, phase: str, done: int, total: int) -> None:
-    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,7 @@ async def run_liveness(
     on_change: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
+    lookup: Lookup = system_lookup,
 ) -> RunSummary:
     """Looks at every http(s) endpoint of the mirrors (of `names`, or of all) and stores it.
 
@@ -74,11 +70,12 @@ async def run_liveness(
     mirrors, known = await in_database(_with_samples, names)
     targets = [_liveness_target(mirror, known, catalogs, newest) for mirror in mirrors]
     failed, changed = 0, False
+    record = partial(record_liveness, lagging_after_s=loaded.config.probe.lagging_after_s)
 
     async def store(result: LivenessResult) -> None:
         nonlocal failed, changed
         failed += not result.alive
-        if await in_database(_counted, records.record_liveness, result):
+        if await in_database(counted, record, result):
             changed = True
             if on_change:
                 on_change()
@@ -86,46 +83,13 @@ async def run_liveness(
             on_result(result)
 
     await check_liveness(
-        targets, loaded.config.probe, store, clock=clock, rng=rng or random.SystemRandom()
-    )
-    return RunSummary(len(targets), failed, changed)
-
-
-async def run_scans(
-    loaded: LoadedConfig,
-    catalogs: Mapping[str, CatalogTable],
-    names: Collection[str] | None = None,
-    *,
-    on_result: Callable[[ScanResult], None] | None = None,
-    on_change: Callable[[], None] | None = None,
-    on_progress: Progress = _untold,
-    fence: Callable[[], None] | None = None,
-    clock: Callable[[], float] = time.time,
-    rng: random.Random | None = None,
-) -> RunSummary:
-    """Scans what the mirrors (of `names`, or all) hold of each catalog and stores it.
-
-    A mirror is scanned for the trees it has an endpoint for and `catalogs` has a catalog of.
-    `on_progress` is told now and then how far it is. `fence` is called within the transaction that
-    stores a result, and raises when the caller may no longer store any.
-    Raises: UnknownMirrorError: a name that isn't registered.
-    """
-    mirrors = await in_database(_chosen, names)
-    targets = scan_targets(loaded, catalogs, mirrors)
-    failed, changed = 0, False
-
-    async def store(result: ScanResult) -> None:
-        nonlocal failed, changed
-        failed += result.holding is None
-        if await in_database(_counted, records.record_scan, result, fence):
-            changed = True
-            if on_change:
-                on_change()
-        if on_result:
-            on_result(result)
-
-    await scan_mirrors(
-        targets, loaded.config.probe, store, clock=clock, rng=rng or random.SystemRandom()
+        targets,
+        loaded.config.probe,
+        store,
+        clock=clock,
+        rng=rng or random.SystemRandom(),
+        lookup=lookup,
+        redirectors=[loaded.config.edge.public_url],
     )
     return RunSummary(len(targets), failed, changed)
 
@@ -143,7 +107,7 @@ def scan_targets(
     ]
 
 
-def _chosen(names: Collection[str] | None) -> list[Mirror]:
+def chosen_mirrors(names: Collection[str] | None) -> list[Mirror]:
     if names is None:
         return list_mirrors()
     return [get_mirror(name) for name in dict.fromkeys(names)]
@@ -152,11 +116,11 @@ def _chosen(names: Collection[str] | None) -> list[Mirror]:
 def _with_samples(
     names: Collection[str] | None,
 ) -> tuple[list[Mirror], Mapping[tuple[str, str], tuple[Sample, ...]]]:
-    mirrors = _chosen(names)
+    mirrors = chosen_mirrors(names)
     return mirrors, records.samples(mirrors[0].name if len(mirrors) == 1 else None)
 
 
-def _counted(
+def counted(
     record: Callable[[ResultT], bool],
     result: ResultT,
     fence: Callable[[], None] | None = None,
@@ -184,6 +148,3 @@ def _liveness_target(
         catalog = catalogs.get(tree)
         held[tree] = seen if catalog is None else still_right(seen, catalog)
     return LivenessTarget(mirror, held, {tree: newest.get(tree, ()) for tree in trees})
-
-
-__all__ = ["RunSummary", "UnknownMirrorError", "run_liveness", "run_scans", "scan_targets"]

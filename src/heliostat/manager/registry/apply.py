@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.errors import PlanOutdatedError
-from heliostat.manager.probing.records import rejudge
+from heliostat.manager.probing.recording import rejudge
 from heliostat.manager.registry import models as rows
 from heliostat.manager.registry.declaration import Declaration
 from heliostat.manager.registry.mirrors import declarations
