@@ -27,7 +27,10 @@ from heliostat.edge.request import Fields
 from heliostat.edge.target import BadTargetError, split_target
 from heliostat.edge.tls import not_after_s
 from heliostat.edge.watch.client import Exchange, NoHttpError
-from heliostat.listing.entries import ListingLimitError
+from heliostat.listing.entries import ListingError, ListingLimitError, clean_path
+from heliostat.listing.ftp_lines import parse_list, parse_mlsd
+from heliostat.listing.index_page import IndexPageParser
+from heliostat.listing.plain_list import PlainListParser
 from heliostat.listing.rsync_listing import ListingParser
 from heliostat.state.documents import (
     MirrorsDocument,
@@ -152,6 +155,36 @@ def rsync_listing(data: bytes) -> None:
         pass
 
 
+def index_page(data: bytes) -> None:
+    parser = IndexPageParser("http://h.example/a%20b/")
+    half = len(data) // 2
+    with contextlib.suppress(ListingLimitError):
+        for entry in (*parser.feed(data[:half]), *parser.feed(data[half:]), *parser.finish()):
+            assert is_name_of_folder(entry.name)
+            assert -1 <= entry.low_bytes <= entry.high_bytes
+
+
+def ftp_line(data: bytes) -> None:
+    for read in (parse_mlsd, parse_list):
+        found = read(data)
+        if found is not None and found.file is not None:
+            assert is_name_of_folder(found.file.name)
+        if found is not None and found.folder is not None:
+            assert is_name_of_folder(found.folder)
+
+
+def plain_list(data: bytes) -> None:
+    parser = PlainListParser()
+    half = len(data) // 2
+    with contextlib.suppress(ListingError):
+        for entry in (*parser.feed(data[:half]), *parser.feed(data[half:]), *parser.finish()):
+            assert clean_path(entry.path) == entry.path
+
+
+def is_name_of_folder(name: bytes) -> bool:
+    return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
+
+
 def toml(data: bytes) -> None:
     with tempfile.NamedTemporaryFile(prefix="heliostat-fuzz-", suffix=".toml") as file:
         file.write(data)
@@ -216,6 +249,34 @@ TARGETS = {
             b"drwxr-xr-x        4096 2026/11/22 18:33:00 .\n"
             b"-rw-r--r--           5 2026/11/22 18:33:00 a\\#012b\n"
             b"lrwxrwxrwx           5 2026/11/22 18:33:00 l -> a\n"
+        ],
+    ),
+    "index_page": Target(
+        index_page,
+        [
+            b'<html><h1>Index of /</h1><pre><a href="x%20y">x y</a> 22-Nov-2026 10:20  12\n',
+            b"<title>Index of /</title><td><a href='./d/'>d</a></td><td>2026-11-22 10:20 </td>"
+            b"<td> 1.2M</td><a href=//h.example/a%20b/z>z</a>",
+            b'>Folder Path<<a href="./x"><svg></svg></a><td data-size="5"><time datetime="'
+            b'2026-11-22T10:20:30Z">',
+        ],
+    ),
+    "ftp_line": Target(
+        ftp_line,
+        [
+            b"modify=20261122102030;size=12;type=file; a b",
+            b"type=OS.unix=slink:x;modify=20261122102030; l",
+            b"-rw-r--r--   1 ftp  ftp   5 Nov 22 10:20 y",
+            b"11-22-26  10:20AM       <DIR>          sub",
+        ],
+    ),
+    "plain_list": Target(
+        plain_list,
+        [
+            b"5 1700000000.5 a/b\n",
+            b"[Files]\n1700000000\tf\t5\ta/b\n[End]\n",
+            b".:\ntotal 4\n-rw-r--r-- 1 u g 5 2026-11-22 10:20 x\n./d:\n",
+            b"a/b\nc\n",
         ],
     ),
     "toml": Target(

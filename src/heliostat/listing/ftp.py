@@ -70,7 +70,7 @@ async def _connected(
         await control.open()
         yield control
     finally:
-        control.close()
+        await control.close()
 
 
 class _Control:
@@ -95,9 +95,9 @@ class _Control:
             raise self.refused(code, text, "answers the anonymous login with")
         await self.command(b"TYPE I")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            await _close(self._writer)
 
     async def command(self, line: bytes) -> tuple[int, bytes]:
         """Sends one command. Returns: the code and text of its reply."""
@@ -119,10 +119,10 @@ class _Control:
         try:
             code, text = await self.command(command)
         except BaseException:
-            writer.close()
+            await _close(writer)
             raise
         if code not in (125, 150):
-            writer.close()
+            await _close(writer)
             return code, text
         return self._lines(reader, writer)
 
@@ -133,7 +133,7 @@ class _Control:
             while line := await self._line(reader):
                 yield line.rstrip(b"\r\n")
         finally:
-            writer.close()
+            await _close(writer)
         code, text = await self._reply()
         if code not in (226, 250):
             what = f"its FTP listing breaks off ({code} {_words(text)})"
@@ -301,6 +301,13 @@ class _FtpWalk:
 
     def _limit(self, what: str) -> ListingLimitError:
         return ListingLimitError(f"{self._control.shown}: {what}")
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection now, whatever still waits to be sent on it."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def _words(text: bytes) -> str:

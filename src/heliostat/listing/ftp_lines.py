@@ -36,8 +36,8 @@ def is_name(name: bytes) -> bool:
 
 def parse_mlsd(line: bytes) -> Line | None:
     """None: it is no line of MLSD."""
-    front, space, name = line.partition(b" ")
-    if not space or b"=" not in front:
+    front, end, name = line.partition(b"; ")
+    if not end or b"=" not in front:
         return None
     facts = {}
     for fact in front.split(b";"):
