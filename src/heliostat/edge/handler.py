@@ -24,7 +24,7 @@ from heliostat.edge.serving import BadQuestionError, Redirect, Serving
 from heliostat.edge.target import BadTargetError, split_target
 from heliostat.edge.ways import UNMET, Asked, Lane, client_salt, path_key, peer_kind
 from heliostat.model.decision import Answer as Kind
-from heliostat.routing.router import Line
+from heliostat.routing.world import Line
 from heliostat.state.opened import State
 
 OWN_PREFIX = b"-/"

@@ -24,9 +24,9 @@ from heliostat.model.errors import HeliostatError
 from heliostat.model.place import Place
 from heliostat.routing.decide import Verdict, decide
 from heliostat.routing.explain import explain
-from heliostat.routing.router import Line, Router
+from heliostat.routing.router import Router
 from heliostat.routing.shares import choice_hash
-from heliostat.routing.world import Request
+from heliostat.routing.world import Line, Request
 from heliostat.state.opened import State
 from heliostat.state.shards import FoundFile
 
@@ -108,7 +108,10 @@ class Serving:
             kind, mirror = Kind.MIRROR, row.mirrors[position]
         else:
             verdict = decide(
-                _request(found, path, client, is_https), self.router, repeats, self.state.router
+                _request(found, path, client, is_https),
+                self.router,
+                repeats,
+                self.state.last_resort,
             )
             around = self._rare(verdict, tree, is_https)
             kind, mirror = verdict.answer, verdict.mirror
@@ -159,7 +162,10 @@ class Serving:
                 faults.append(f"the canary {shown} is not in the state")
             elif not any(
                 decide(
-                    _request(found, canary, nobody, is_https), self.router, 0, self.state.router
+                    _request(found, canary, nobody, is_https),
+                    self.router,
+                    0,
+                    self.state.last_resort,
                 ).base_url
                 for is_https in (True, False)
             ):
@@ -178,7 +184,9 @@ def explain_path(
         return Decision(shown, client.address, place, client.zone, Kind.MISSING, "", "")
     request = _request(found, path, client, is_https)
     quoted = quote_text(found.relative)
-    return explain(request, router or state.router, shown, client.address, quoted, state.router)
+    return explain(
+        request, router or state.router, shown, client.address, quoted, state.last_resort
+    )
 
 
 def _request(found: FoundFile, path: bytes, client: Client, is_https: bool) -> Request:

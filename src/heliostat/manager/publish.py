@@ -1,7 +1,7 @@
 """Publishes: joins trees, mirrors, what probes saw and the places of the world into one state.
 
-Import only after `setup_django`. `Publisher` remembers the compiled places between publications,
-because they change only when a geo source or a mirror's network does. Only `Publisher.read` meets
+Import only after `setup_django`. `Publisher` remembers places, holdings and the state's parts
+between publications, and makes anew what changed. Only `Publisher.read` meets
 the database.
 """
 
@@ -29,13 +29,14 @@ from heliostat.manager.errors import DataFolderError
 from heliostat.manager.locks import only_one
 from heliostat.manager.places import HostAddresses, PlaceFiller
 from heliostat.manager.probing.changes import Stamp, change_stamp
-from heliostat.manager.probing.records import holdings, statuses
+from heliostat.manager.probing.records import KeptHoldings, statuses
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.trees import KeptCatalogs, load_catalogs
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror, MirrorStatus
 from heliostat.state.compile import Knowledge, compile_state
 from heliostat.state.manifest import Manifest
+from heliostat.state.remembered import Remembered
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
 
 log = structlog.get_logger()
@@ -84,6 +85,8 @@ class Publisher:
         self._catalogs = catalogs
         self._looks_up = addresses is None
         self._addresses = addresses or HostAddresses()
+        self._holdings = KeptHoldings()
+        self._remembered = Remembered()
         self._places: PlaceTable | None = None
         self._places_stamp: PlacesStamp | None = None
         self._zones: ZoneTable | None = None
@@ -121,7 +124,7 @@ class Publisher:
                 change_stamp(),
                 list_mirrors(),
                 statuses(),
-                {section.name: holdings(section.name) for section in self._loaded.config.trees},
+                {tree.name: self._holdings.of(tree.name) for tree in self._loaded.config.trees},
             )
 
     def places_stamp(self) -> PlacesStamp:
@@ -136,7 +139,9 @@ class Publisher:
     def _publish(self, recorded: Recorded, now: datetime, force: bool) -> Published:
         known = self._gather(recorded)
         try:
-            manifest, changed = compile_state(known, self.store, now, forced=force)
+            manifest, changed = compile_state(
+                known, self.store, now, forced=force, remembered=self._remembered
+            )
         except OSError as error:
             raise DataFolderError(self.store.folder, error) from error
         return Published(manifest, changed)

@@ -31,15 +31,18 @@ def decide(
 
     Never a dead end: candidates, other eligible mirrors, fallback, origin, then 503. `skip` is how
     many of the mirrors that the client's turn begins with it has tried already. `last_resort` is
-    the router of those mirrors, too, that a watch sees as not answering: better than a 503.
+    the router of those mirrors, too, that a watch sees as not answering: better than a 503. Files
+    of the tree's metadata patterns are never asked of a fallback, which may have old ones.
     """
     tree = request.tree
     row = router.row(request.zone, tree, request.fileset, request.is_https, request.is_ipv6)
     if row.mirrors:
         return _mirror(request, router, row, skip)
     plain = router.world.trees[tree]
+    relative = request.path[len(plain.prefix) - 1 :]
+    is_metadata = router.world.metadata[tree](relative)
     for answer, bases in (
-        (Answer.FALLBACK, plain.fallback),
+        (Answer.FALLBACK, () if is_metadata else plain.fallback),
         (Answer.ORIGIN, (plain.origin,) if plain.origin else ()),
     ):
         for base in bases:

@@ -16,16 +16,13 @@ from heliostat.model.place import Place
 from heliostat.routing.constants import MAX_CANDIDATES
 from heliostat.routing.costs import Bools, CostColumns, costs
 from heliostat.routing.shares import Row, limit_ms, make_row
-from heliostat.routing.world import Request, World
+from heliostat.routing.world import Line, Request, World
 
 NEAR_MIRRORS = 24
 """Mirrors of a zone whose holdings decide its rows; three times the most candidates."""
 
 WAYS = 4
 """Of asking: is_https << 1 | is_ipv6."""
-
-Line = tuple[str, str, int]
-"""(mirror, scheme, family 4 or 6): what a watch looks at."""
 
 MAX_RANKS = 30_000
 """Zones (times two families) remembered at most; about 1 kB each, then they are made anew."""
@@ -60,7 +57,7 @@ class Router:
     def __init__(self, world: World, down: Collection[Line] = ()) -> None:
         """`down` are the lines a watch sees as not answering: who has no other gets nothing."""
         self.world = world
-        self.down = frozenset(down)
+        self.down = world.broken.union(down)
         self._ranks: dict[int, ZoneRank] = {}
         self._row_count = 0
         self._indexes = list(range(len(world.mirrors)))  # one number each for all rows to share
@@ -75,7 +72,7 @@ class Router:
                 anywhere |= mask
         self._in = np.array(
             [
-                not routed.why_out and (not down or bool(anywhere >> index & 1))
+                not routed.why_out and (not self.down or bool(anywhere >> index & 1))
                 for index, routed in enumerate(world.mirrors)
             ],
             dtype=np.bool_,
@@ -125,15 +122,16 @@ class Router:
         return row
 
     def answers(self, mirror: int, scheme: str, is_ipv6: bool) -> bool:
-        """False when the watch sees that a client of that family gets no answer there.
+        """False when watch or probes see that a client of that family gets no answer there.
 
-        Most clients over IPv6 have IPv4, too, and try it: one working family is enough for them.
+        A client over IPv6 tries IPv6 first where the name has it, and many give up there; where
+        it hasn't, most have IPv4, too.
         """
         if not self.down:
             return True
         plain = self.world.mirrors[mirror].mirror
-        families = [4] * plain.has_ipv4 + [6] * (plain.has_ipv6 and (is_ipv6 or not plain.has_ipv4))
-        return not families or any((plain.name, scheme, f) not in self.down for f in families)
+        family = 6 if plain.has_ipv6 and (is_ipv6 or not plain.has_ipv4) else 4
+        return (plain.name, scheme, family) not in self.down
 
     def endpoint(self, mirror: int, tree: int, is_https: bool) -> str:
         """The base URL that a client of that scheme is sent to; "" when there is none."""

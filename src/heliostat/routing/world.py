@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from heliostat.model.mirror import Mirror
+from heliostat.model.patterns import path_test
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
 from heliostat.routing.constants import UNKNOWN_BANDWIDTH_MBPS
 from heliostat.routing.costs import Bools, MirrorColumns
+
+Line = tuple[str, str, int]
+"""(mirror, scheme, family 4 or 6): what a watch looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,12 @@ class World:
     filesets: Sequence[Bools]
     zone_place: Callable[[int], tuple[Place, frozenset[int]]]
     price_ms: Sequence[float] = ()
+    broken: frozenset[Line] = frozenset()
+    """Lines that the probes saw not to answer, though the mirror's other family does."""
     columns: MirrorColumns = field(init=False)
     weights: list[float] = field(init=False)
+    metadata: list[Callable[[bytes], bool]] = field(init=False)
+    """By tree: is the file at a relative path one that no fallback may serve?"""
 
     def __post_init__(self) -> None:
         plain = [routed.mirror for routed in self.mirrors]
@@ -64,3 +72,5 @@ class World:
         object.__setattr__(self, "columns", columns)
         weights = [float(m.bandwidth_mbps or UNKNOWN_BANDWIDTH_MBPS) for m in plain]
         object.__setattr__(self, "weights", weights)
+        tests = [path_test(tree.metadata) for tree in self.trees]
+        object.__setattr__(self, "metadata", tests)

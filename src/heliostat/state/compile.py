@@ -6,13 +6,11 @@ publication writes, and an edge fetches, only what changed.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heliostat import __version__
 from heliostat.geo.zonetable import ZoneTable
@@ -33,16 +31,20 @@ from heliostat.state.documents import (
     parse,
 )
 from heliostat.state.errors import StateError, StateRefusedError
-from heliostat.state.filesets import make_filesets
-from heliostat.state.manifest import ZONES_ROLE, Manifest, StateFile
+from heliostat.state.filesets import Filesets
+from heliostat.state.manifest import Manifest, StateFile
 from heliostat.state.opened import open_state
 from heliostat.state.plausible import check_plausible
-from heliostat.state.shards import make_shards
+from heliostat.state.remembered import Remembered
 from heliostat.state.store import StateStore
 
 FRESH_FOR = timedelta(hours=20)
 """A state that says nothing new is published again after this: edges are to see that the manager
 lives, and tell people when it doesn't."""
+
+LACKING_MIN = 4
+LACKING_SHARE = 0.5
+"""From this many endpoints, and this share of those that answer, a broken family is our own."""
 
 CLIENT_SCHEMES = (Scheme.HTTPS, Scheme.HTTP)
 
@@ -63,6 +65,22 @@ class Knowledge:
     networks: Sequence[str]
     notices: Sequence[str]
 
+    @property
+    def lacking_families(self) -> frozenset[int]:
+        """Families (4, 6) that most endpoints with both seem broken over: then it's ourselves."""
+        counts = dict.fromkeys((4, 6), 0)
+        total = 0
+        for status in self.statuses.values():
+            for seen in status.endpoints:
+                total += seen.alive
+                for family in seen.broken_families:
+                    counts[family] += 1
+        return frozenset(
+            family
+            for family, broken in counts.items()
+            if broken >= LACKING_MIN and broken > LACKING_SHARE * total
+        )
+
 
 def compile_state(
     known: Knowledge,
@@ -70,8 +88,12 @@ def compile_state(
     published_at: datetime,
     *,
     forced: bool = False,
+    remembered: Remembered | None = None,
 ) -> tuple[Manifest, bool]:
     """Writes the state of `known` into `store` and makes it current.
+
+    With `remembered` (the same at each call, for the same store), only what changed since the last
+    call is made anew; holdings and catalogs that are the same objects are the same.
 
     Returns the manifest and whether it is a new one; when nothing had changed, the current one
     stays, for FRESH_FOR at most.
@@ -94,10 +116,10 @@ def compile_state(
         offered = Manifest(version, published_at, {}, counts, forced)
         forced = _judge(store, current, offered, mirrors)
     files = [_put(store, "mirrors", mirrors_document)]
-    trees, shards, written = _trees(known, mirrors, store)
+    remembered = remembered or Remembered()
+    trees, shards, written = _trees(known, mirrors, store, remembered)
     files += [_put(store, "trees", trees), _put(store, "shards", shards), *written]
-    for name, buffer in known.zones.to_buffers().items():
-        files.append(store.put(f"{ZONES_ROLE}-{name}", memoryview(buffer).cast("B")))
+    files += remembered.zones(known.zones, store)
     by_role = {file.role: file for file in files}
     is_fresh = current is not None and published_at - current.published_at < FRESH_FOR
     if current is not None and is_fresh and _is_same(current, by_role, counts):
@@ -105,7 +127,8 @@ def compile_state(
     notice = NoticeDocument(version=version, heliostat=__version__, notices=list(known.notices))
     by_role["notice"] = _put(store, "notice", notice)
     manifest = Manifest(version, published_at, by_role, counts, forced)
-    open_state(store, manifest, verify=False)  # what an edge couldn't open is never published
+    # What an edge couldn't open is never published.
+    remembered.state = open_state(store, manifest, verify=False, previous=remembered.state)
     store.commit(manifest)
     return manifest, True
 
@@ -175,6 +198,7 @@ def _mirrors(known: Knowledge, mirrors: Sequence[Mirror]) -> MirrorsDocument:
 
 def _mirror(mirror: Mirror, known: Knowledge, index_of: Mapping[str, int]) -> MirrorDocument:
     status = known.statuses.get(mirror.name)
+    lacking = known.lacking_families
     alive = {seen.endpoint: seen for seen in status.endpoints} if status else {}
     endpoints = []
     for endpoint in mirror.endpoints:
@@ -188,6 +212,11 @@ def _mirror(mirror: Mirror, known: Knowledge, index_of: Mapping[str, int]) -> Mi
                 url=endpoint.url,
                 alive=seen.alive if seen else False,
                 reason=seen.reason if seen else "not looked at yet",
+                broken_families=(
+                    [family for family in seen.broken_families if family not in lacking]
+                    if seen
+                    else []
+                ),
             )
         )
     return MirrorDocument(
@@ -208,6 +237,7 @@ def _mirror(mirror: Mirror, known: Knowledge, index_of: Mapping[str, int]) -> Mi
         has_ipv4=mirror.has_ipv4,
         has_ipv6=mirror.has_ipv6,
         why_out=_why_out(mirror, status),
+        price_ms=status.price_ms if status else 0.0,
         endpoints=endpoints,
     )
 
@@ -217,43 +247,40 @@ def _why_out(mirror: Mirror, status: MirrorStatus | None) -> str:
         return "is disabled"
     if status is None or status.state is MirrorState.NEW:
         return "is new and was not probed yet"
-    if status.state is MirrorState.OUT:
-        return f"is out: {status.reason}"
+    if not status.state.serves:
+        return f"is {status.state}: {status.reason}"
     return ""
 
 
 def _trees(
-    known: Knowledge, mirrors: Sequence[Mirror], store: StateStore
+    known: Knowledge, mirrors: Sequence[Mirror], store: StateStore, remembered: Remembered
 ) -> tuple[TreesDocument, ShardsDocument, list[StateFile]]:
     """The trees, their shards, and the shards' files written to `store`."""
     written: list[StateFile] = []
     shard_documents: list[ShardDocument] = []
     numbers: dict[bytes, int] = {}
     trees = []
+    remembered.keep(tree.name for tree in known.trees)
     for tree_index, tree in enumerate(known.trees):
         catalog = known.catalogs.get(tree.name)
         canary = None
         if catalog is not None and len(catalog):
-            filesets = make_filesets(catalog, mirrors, known.holdings.get(tree.name, ()))
+            work = remembered.tree(tree.name)
+            filesets = work.filesets.make(catalog, mirrors, known.holdings.get(tree.name, ()))
             packed = [np.packbits(held, bitorder="little").tobytes() for held in filesets.holders]
             number = np.array(
                 [numbers.setdefault(key, len(numbers)) for key in packed], dtype=np.uint32
             )
-            canary = _canary(catalog, filesets.holders, filesets.pattern_of_row)
-            for shard in make_shards(catalog, number[filesets.pattern_of_row]):
-                role = _shard_role(tree.name, shard.first, shard_documents)
-                written += [
-                    store.put(f"{role}-paths", shard.paths),
-                    store.put(f"{role}-files", shard.files),
-                    store.put(f"{role}-digests", shard.digests),
-                ]
+            canary = _canary(catalog, filesets)
+            for shard in work.shards(tree.name, catalog, filesets, number, store):
+                written += shard.files
                 shard_documents.append(
                     ShardDocument(
                         tree=tree_index,
                         first=shard.first.decode("latin-1"),
-                        role=role,
+                        role=shard.role,
                         count=shard.count,
-                        filesets=list(shard.patterns),
+                        filesets=list(shard.filesets),
                         is_plain=shard.is_plain,
                     )
                 )
@@ -264,6 +291,7 @@ def _trees(
                 fallback=list(tree.fallback),
                 origin=tree.origin,
                 http_may_get_https=tree.http_may_get_https,
+                metadata=list(tree.metadata),
                 canary=canary,
             )
         )
@@ -271,18 +299,8 @@ def _trees(
     return TreesDocument(trees=trees), shards, written
 
 
-def _shard_role(tree: str, first: bytes, taken: Sequence[ShardDocument]) -> str:
-    """A shard's name goes by its first path, not by its number: a new shard renames no other."""
-    role = f"{tree}-{zlib.crc32(first):08x}"
-    return f"{role}-{len(taken)}" if any(shard.role == role for shard in taken) else role
-
-
-def _canary(
-    catalog: CatalogTable,
-    holders: Sequence[NDArray[np.bool_]],
-    pattern_of_row: NDArray[np.uint32],
-) -> str:
+def _canary(catalog: CatalogTable, filesets: Filesets) -> str:
     """The path of the first file that the most mirrors hold."""
-    counts = np.array([int(held.sum()) for held in holders])
-    row = int(np.argmax(counts[pattern_of_row]))
+    counts = filesets.holders.sum(axis=1)
+    row = int(np.argmax(counts[filesets.pattern_of_row]))
     return catalog.paths[row].decode("latin-1")

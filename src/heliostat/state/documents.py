@@ -31,6 +31,8 @@ class EndpointDocument(Document):
     url: str
     alive: bool
     reason: str = ""
+    broken_families: list[int] = []
+    """Address families (4, 6) by which it doesn't answer, though its name has them."""
 
 
 class MirrorDocument(Document):
@@ -92,6 +94,8 @@ class TreeDocument(Document):
     fallback: list[str]
     origin: str
     http_may_get_https: bool
+    metadata: list[str] = []
+    """Patterns of files for which no fallback is used: it may have old ones."""
     canary: str | None
     """Relative path, latin-1, of a file that health checks resolve; None for an empty tree."""
 
@@ -103,6 +107,7 @@ class TreeDocument(Document):
             fallback=tuple(self.fallback),
             origin=self.origin,
             http_may_get_https=self.http_may_get_https,
+            metadata=tuple(self.metadata),
         )
 
 

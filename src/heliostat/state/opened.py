@@ -6,6 +6,7 @@ Immutable: a new state is a new object, and one reference is swapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -59,6 +60,9 @@ class State:
         self.trees = tuple(trees)
         self.zones = zones
         self.router = Router(world)
+        whole = replace(world, broken=frozenset())
+        self.last_resort = Router(whole) if world.broken else self.router
+        """Of lines that the probes saw broken, too: better than nobody."""
         self.canaries = tuple(canaries)
         self.notice = notice
         prefixes = [tree.prefix.encode().lstrip(b"/") for tree in trees]
@@ -179,6 +183,12 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
         filesets=[_holders(text, len(mirrors.mirrors)) for text in shards_document.filesets],
         zone_place=_places(zones),
         price_ms=[mirror.price_ms for mirror in mirrors.mirrors],
+        broken=frozenset(
+            (mirror.name, endpoint.scheme, family)
+            for mirror in mirrors.mirrors
+            for endpoint in mirror.endpoints
+            for family in endpoint.broken_families
+        ),
     )
     canaries = [
         (tree.prefix.encode() + tree.canary.encode("latin-1")).lstrip(b"/")

@@ -17,9 +17,8 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import marisa_trie
 import numpy as np
@@ -45,20 +44,6 @@ MAX_PATTERNS_PER_SHARD = 65_535
 _ROW_BYTES = 8 + 8 + 2 + 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ShardContent:
-    """One shard ready to be written. `patterns[i]` is the state's fileset of local pattern i."""
-
-    first: bytes
-    count: int
-    paths: bytes
-    files: bytes
-    digests: bytes
-    patterns: tuple[int, ...]
-    is_plain: bool
-    """Every path consists of PLAIN_BYTES."""
-
-
 def cut(paths: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """(start, end) of each shard of sorted `paths`."""
     start, folder = 0, None
@@ -76,36 +61,60 @@ def cut(paths: Sequence[bytes]) -> Iterator[tuple[int, int]]:
         yield start, len(paths)
 
 
-def make_shards(
-    catalog: CatalogTable, pattern_of_row: NDArray[np.uint32]
-) -> Iterator[ShardContent]:
-    """The shards of a catalog whose row i has fileset `pattern_of_row[i]`."""
-    for start, end in cut(catalog.paths):
+class ShardPlan:
+    """One shard of a catalog without its filesets: what stays while only mirrors change."""
+
+    __slots__ = ("_columns", "_flags", "count", "digests", "first", "is_plain", "paths", "rows")
+
+    def __init__(self, catalog: CatalogTable, start: int, end: int) -> None:
         paths = catalog.paths[start:end]
         trie = marisa_trie.BinaryTrie(paths)
         ids = np.fromiter((trie[path] for path in paths), dtype=np.int64, count=len(paths))
-        row_of_id = np.empty(len(paths), dtype=np.int64)
-        row_of_id[ids] = np.arange(start, end)
-        patterns, local = np.unique(pattern_of_row[row_of_id], return_inverse=True)
-        if len(patterns) > MAX_PATTERNS_PER_SHARD:
+        self.rows = np.empty(len(paths), dtype=np.int64)
+        """The catalog's row of each id of the trie."""
+        self.rows[ids] = np.arange(start, end)
+        self.first, self.count, self.paths = paths[0], len(paths), trie.tobytes()
+        has_sha256 = catalog.has_sha256[self.rows]
+        self._columns = (
+            catalog.sizes_bytes[self.rows].astype("<u8").tobytes(),
+            catalog.mtimes_s[self.rows].astype("<i8").tobytes(),
+        )
+        self._flags = (has_sha256 * FLAG_SHA256).astype("u1").tobytes()
+        digests = np.where(has_sha256[:, None], catalog.sha256[self.rows], 0)
+        self.digests = digests.astype("u1").tobytes()
+        self.is_plain = not any(path.translate(None, PLAIN_BYTES) for path in paths)
+
+    def forget_content(self) -> None:
+        """Paths and digests were written: only what filesets are put between is needed again."""
+        self.paths = self.digests = b""
+
+    def files(self, local: NDArray[np.integer[Any]]) -> bytes:
+        """The files file; `local` is each row's number in the shard's own list of patterns."""
+        return b"".join((*self._columns, local.astype("<u2").tobytes(), self._flags))
+
+    def patterns(
+        self, pattern_of_row: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """The shard's own list of patterns in the order in which they appear, and its rows' own.
+
+        So a file changes only when the parting of its rows does, not when patterns are numbered
+        anew elsewhere.
+        """
+        found, first, local = np.unique(
+            pattern_of_row[self.rows], return_index=True, return_inverse=True
+        )
+        if len(found) > MAX_PATTERNS_PER_SHARD:
             raise AssertionError("a shard has at most 100,000 rows and far fewer patterns")
-        has_sha256 = catalog.has_sha256[row_of_id]
-        columns = (
-            catalog.sizes_bytes[row_of_id].astype("<u8"),
-            catalog.mtimes_s[row_of_id].astype("<i8"),
-            local.reshape(-1).astype("<u2"),
-            (has_sha256 * FLAG_SHA256).astype("u1"),
-        )
-        digests = np.where(has_sha256[:, None], catalog.sha256[row_of_id], 0).astype("u1")
-        yield ShardContent(
-            first=paths[0],
-            count=len(paths),
-            paths=trie.tobytes(),
-            files=b"".join(column.tobytes() for column in columns),
-            digests=digests.tobytes(),
-            patterns=tuple(int(pattern) for pattern in patterns),
-            is_plain=not any(path.translate(None, PLAIN_BYTES) for path in paths),
-        )
+        order = np.argsort(first, kind="stable")
+        rank = np.empty(len(order), dtype=np.uint32)
+        rank[order] = np.arange(len(order), dtype=np.uint32)
+        return found[order].astype(np.uint32), rank[local.reshape(-1)]
+
+
+def plan_shards(catalog: CatalogTable) -> Iterator[ShardPlan]:
+    """The shards of a catalog."""
+    for start, end in cut(catalog.paths):
+        yield ShardPlan(catalog, start, end)
 
 
 class FoundFile(NamedTuple):

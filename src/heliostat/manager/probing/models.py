@@ -67,6 +67,8 @@ class Scan(models.Model):
     catalog_version = models.BigIntegerField(default=0)
     held_count = models.PositiveIntegerField(default=0)
     differing_count = models.PositiveIntegerField(default=0)
+    stored_at = models.DateTimeField(auto_now=True)
+    """Differs after every change of this row."""
     held = models.BinaryField(null=True)
     differing = models.BinaryField(null=True)
     samples = models.JSONField(default=list)

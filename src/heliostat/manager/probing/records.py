@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +22,8 @@ from heliostat.probe.choose import Spot
 from heliostat.probe.results import Sample
 
 BITMAPS = ("held", "differing", "doubtful", "verified", "rejected", "memory")
+READ_AT_ONCE = 50
+"""Holdings that are in memory in the form of the database, too."""
 SPENT_WITHIN = timedelta(days=1)
 
 
@@ -61,6 +63,45 @@ def holdings(tree: str) -> list[Holding]:
     """What each mirror holds of `tree`, by its last scan that succeeded; sorted by mirror."""
     query = rows.Scan.objects.filter(tree=tree, held_at__isnull=False).select_related("mirror")
     return [_holding(row) for row in query.order_by("mirror__name")]
+
+
+class KeptHoldings:
+    """The holdings of all mirrors, read again only where they were stored anew.
+
+    The same holding is the same object each time, by which a publisher sees that it didn't change.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[datetime, Holding]] = {}
+
+    def of(self, tree: str) -> list[Holding]:
+        """As `holdings`."""
+        query = rows.Scan.objects.filter(tree=tree, held_at__isnull=False)
+        stamps = dict(query.values_list("id", "stored_at"))
+        fresh = [
+            row_id
+            for row_id, stamp in stamps.items()
+            if row_id not in self._kept or self._kept[row_id][0] != stamp
+        ]
+        for start in range(0, len(fresh), READ_AT_ONCE):
+            chosen = query.filter(id__in=fresh[start : start + READ_AT_ONCE])
+            for row in chosen.select_related("mirror"):
+                self._kept[row.pk] = row.stored_at, self._same_or_new(row)
+        gone = [
+            row_id
+            for row_id, (_, holding) in self._kept.items()
+            if holding.tree == tree and row_id not in stamps
+        ]
+        for row_id in gone:
+            del self._kept[row_id]
+        found = [self._kept[row_id][1] for row_id in stamps if row_id in self._kept]
+        return sorted(found, key=lambda holding: holding.mirror)
+
+    def _same_or_new(self, row: rows.Scan) -> Holding:
+        holding, kept = _holding(row), self._kept.get(row.pk)
+        if kept and replace(kept[1], scanned_at_s=holding.scanned_at_s) == holding:
+            return kept[1]  # a scan that found the same: nothing is to be made of it
+        return holding
 
 
 def scans(mirror: str | None = None) -> list[ScanRecord]:
