@@ -103,14 +103,16 @@ def file_answer(request: web.Request, body: bytes) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, host: str = "127.0.0.1", **site: Any) -> AsyncIterator[str]:
+async def serving(
+    handler: Handler, host: str = "127.0.0.1", port: int = 0, **site: Any
+) -> AsyncIterator[str]:
     """A server whose every request goes to `handler`; gives its base URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, 0, **site).start()
+        await web.TCPSite(runner, host, port, **site).start()
         port = runner.addresses[0][1]
         scheme = "https" if "ssl_context" in site else "http"
         yield f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from heliostat.config.schema import ProbeSection
@@ -59,6 +60,20 @@ def file_url(base: str, path: bytes) -> str:
     return base + quote(path, safe=URL_SAFE)
 
 
+class ProbeResponse(aiohttp.ClientResponse):
+    """An answer that knows its server's certificate, also when its connection is given back."""
+
+    certificate_expires_s: int | None = None
+    """When the certificate ends (Unix time); None without TLS."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        transport = connection.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        if certificate:
+            self.certificate_expires_s = ssl.cert_time_to_seconds(certificate["notAfter"])
+        return await super().start(connection)
+
+
 def open_session(
     guard: Guard, settings: ProbeSection, family: socket.AddressFamily = socket.AF_UNSPEC
 ) -> aiohttp.ClientSession:
@@ -74,6 +89,7 @@ def open_session(
             ssl=tls_context(settings.ca),
         ),
         headers={"User-Agent": settings.full_user_agent, "Accept-Encoding": "identity"},
+        response_class=ProbeResponse,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

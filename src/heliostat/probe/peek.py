@@ -7,7 +7,6 @@ its length, its resumption and its digest for everybody who unpacks nothing.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from heliostat.probe.guard import Guard
-from heliostat.probe.http import answer_of, http_date_s, judged, opened
+from heliostat.probe.http import ProbeResponse, answer_of, http_date_s, judged, opened
 from heliostat.probe.results import Fault, FaultKind, Note, printable
 
 BROWSER_ENCODINGS = "gzip, deflate, br"
@@ -49,7 +48,9 @@ async def peek(
         if size_bytes:
             headers["Range"] = "bytes=0-0"
         async with opened(session, guard, url, "GET", headers) as (last, response):
-            expires_s = certificate_expiry(response)
+            expires_s = (
+                response.certificate_expires_s if isinstance(response, ProbeResponse) else None
+            )
             if response.status in (200, 206) and size_bytes and not await response.content.read(1):
                 return Fault(
                     FaultKind.TRUNCATED, f"{url}: answers {response.status} and sends no byte"
@@ -57,17 +58,6 @@ async def peek(
             return _judge(url, last, response, size_bytes, expires_s, clock())
 
     return await judged(url, timeout_s, ask)
-
-
-def certificate_expiry(response: aiohttp.ClientResponse) -> int | None:
-    """When the server's certificate ends (Unix time); None without TLS, or when it is unknown.
-
-    Only while the body isn't read to its end: then the connection is given back.
-    """
-    connection = response.connection
-    transport = connection.transport if connection else None
-    certificate = transport.get_extra_info("peercert") if transport else None
-    return ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
 
 
 def _judge(

@@ -34,7 +34,7 @@ def note_event(
         kind=kind,
         before=before,
         after=after,
-        reason=printable(reason, 1000).removesuffix(": "),
+        reason=printable(reason, 1000),
         evidence=dict(evidence),
     )
 

@@ -142,9 +142,8 @@ def _record_endpoint(
         check.since = at
     if turned and not is_new:
         before, after = ("down", "alive") if seen.alive else ("alive", "down")
-        note_event(
-            mirror.name, at, "endpoint", before, after, f"{url}: {seen.reason}", {"url": url}
-        )
+        reason = seen.reason or f"{url} answers"
+        note_event(mirror.name, at, "endpoint", before, after, reason, {"url": url})
     notes = {str(kind): text for kind, text in result.notes.get(url, {}).items()}
     if seen.alive:
         changed_note(mirror.name, at, url, check.notes, notes)
