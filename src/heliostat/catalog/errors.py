@@ -43,6 +43,10 @@ class ScanStoppedError(CatalogError):
     """The scan was asked to stop; what it hashed is kept for the next one."""
 
 
+class UnwatchedError(CatalogError):
+    """Changes of a folder can't be watched; looking at it now and then still works."""
+
+
 class UnknownFileError(CatalogError):
     """The catalog has no file of that id."""
 
