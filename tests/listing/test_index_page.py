@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliostat.listing.entries import ListingLimitError
-from heliostat.listing.index_page import IndexEntry, IndexPageParser
+from heliostat.listing.index_page import IndexPageParser
 from heliostat.listing.limits import MAX_HEAD_BYTES, MAX_ROW_BYTES
+from heliostat.listing.visitor import Shown
 
 URL = "http://h.example:8080/top/a%20b/"
 
@@ -28,7 +29,7 @@ CADDY = b"""<!DOCTYPE html><html><head><title>/top/a b/</title></head><body>
 </tbody></table></body></html>"""
 
 
-def parse(page: bytes, url: str = URL) -> dict[bytes, IndexEntry]:
+def parse(page: bytes, url: str = URL) -> dict[bytes, Shown]:
     parser = IndexPageParser(url)
     entries = [*parser.feed(page), *parser.finish()]
     assert len({entry.name for entry in entries}) == len(entries)
@@ -141,7 +142,10 @@ def test_an_icon_that_is_a_link_of_its_own_is_no_second_file() -> None:
     assert parse(known(row + row.replace(b'"f"', b'"g"')))[b"g"].size_bytes == 12
 
 
-@pytest.mark.parametrize("page", [CADDY, known(b'<a href="f">f</a> 2026-11-22 10:20  12 ' * 9)])
+ROWS = [b'<a href="f%d">f</a> 2026-11-22 10:20  12 \n' % number for number in range(9)]
+
+
+@pytest.mark.parametrize("page", [CADDY, known(b"".join(ROWS))])
 def test_a_chunk_may_end_anywhere(page: bytes) -> None:
     whole = parse(page)
     for step in (1, 2, 3, 7, 100):

@@ -52,7 +52,7 @@ def parse_mlsd(line: bytes) -> Line | None:
     mtime_s = _time_s(date)
     if kind.startswith((b"os.unix=slink", b"os.unix=symlink")):
         target = facts[b"type"].partition(b":")[2]
-        return Line(None, b"", Shown(name, -1, -1, -1, mtime_s, date, bool(mtime_s), target))
+        return Line(None, b"", Shown(name, -1, -1, -1, mtime_s, date, bool(mtime_s), target=target))
     if kind != b"file":
         return NOTHING
     size = facts.get(b"size", b"")

@@ -14,15 +14,16 @@ with a query or of another host are passed over. Memory stays bounded whatever c
 
 from __future__ import annotations
 
+import calendar
 import html
 import re
-from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from heliostat.listing.entries import ListingLimitError
 from heliostat.listing.limits import MAX_HEAD_BYTES, MAX_NAME_BYTES, MAX_ROW_BYTES
+from heliostat.listing.visitor import Shown
 
 _ANCHOR = re.compile(rb"<a\s", re.IGNORECASE)
 _HREF = re.compile(
@@ -41,26 +42,14 @@ _SAID = re.compile(
     rb"(?:([0-9]{1,19})(\.[0-9]{1,3})? ?([KMGTP]?)(?:i?B)?(?![\w.])))?"
 )
 _DATA_SIZE = re.compile(rb'data-size="([0-9]{1,19})"')
-_DATE_FORMS = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%b-%d %H:%M:%S", "%d-%b-%Y %H:%M")
+_PLAIN = re.compile(  # nginx and Apache, names without anything odd: most rows of this world
+    rb'<a href="([^"&?#:/%.\0][^"&?#:/%\0]*)(/?)">[^<]{0,1000}</a> {1,300}('
+    rb"((?:[0-9]{2}-[A-Z][a-z]{2}-[0-9]{4}|[0-9]{4}-[0-9]{2}-[0-9]{2}) [0-9]{2}:[0-9]{2})"
+    rb" {1,40}(?:-|([0-9]{1,19}))(?=\s))"
+)
+_DATE = re.compile(rb"(\w+)-(\w+)-(\w+)[ T](\d\d):(\d\d)(?::(\d\d))?Z?")
+_MONTHS = {name.encode(): number for number, name in enumerate(calendar.month_abbr) if name}
 _UNITS = {b"": 0, b"K": 1, b"M": 2, b"G": 3, b"T": 4, b"P": 5}
-MAX_DATES_REMEMBERED = 10_000
-
-
-class IndexEntry(NamedTuple):
-    """One name of a folder.
-
-    `size_bytes` is exact, or -1; then it is from `low_bytes` to `high_bytes`, both -1 where the
-    page doesn't say. `shown` is date and size as the page has them: what is shown alike twice is
-    taken to be the same.
-    """
-
-    name: bytes
-    is_folder: bool
-    size_bytes: int
-    low_bytes: int
-    high_bytes: int
-    mtime_s: int
-    shown: bytes
 
 
 class IndexPageParser:
@@ -72,11 +61,9 @@ class IndexPageParser:
         self._host = parts.netloc.lower()
         self._folder = unquote_to_bytes(parts.path)
         self._rest = b""
-        self._head = b""
-        self._last: IndexEntry | None = None
+        self._last: Shown | None = None
         self._known = False
         self._dates = False
-        self._times: dict[bytes, int] = {}
         self.ended = False
         """The page's end was seen."""
 
@@ -85,7 +72,7 @@ class IndexPageParser:
         """This was a listing of a folder, not some page with links."""
         return self._known or self._dates
 
-    def feed(self, chunk: bytes) -> list[IndexEntry]:
+    def feed(self, chunk: bytes) -> list[Shown]:
         """The entries that are complete. Raises: ListingLimitError: a row is too long."""
         data = self._rest + chunk
         starts = [match.start() for match in _ANCHOR.finditer(data)]
@@ -101,7 +88,7 @@ class IndexPageParser:
             raise ListingLimitError(f"its index has a row of over {MAX_ROW_BYTES:,} bytes")
         return self._rows(data, starts)
 
-    def finish(self) -> list[IndexEntry]:
+    def finish(self) -> list[Shown]:
         """The entries of the last row."""
         data, self._rest = self._rest, b""
         self._known = self._known or _KNOWN.search(data) is not None
@@ -113,22 +100,46 @@ class IndexPageParser:
             self._last = None
         return found
 
-    def _rows(self, data: bytes, starts: list[int]) -> list[IndexEntry]:
-        found = []
-        last = self._last
-        for at, end in pairwise(starts):
+    def _rows(self, data: bytes, starts: list[int]) -> list[Shown]:
+        found: list[Shown] = []
+        in_one = self._known
+        for number, (at, end) in enumerate(pairwise(starts)):
+            if in_one and _PLAIN.match(data, at, end):
+                # From here on most pages have nothing odd: try to read all that is left at once.
+                in_one = False
+                rows = _PLAIN.findall(data, at, starts[-1])
+                if len(rows) == len(starts) - 1 - number:
+                    self._add_plain(rows, found)
+                    break
             entry = self._row(data, at, end)
-            if entry is None:
-                continue
-            if last is not None and last.name != entry.name:
-                found.append(last)
-            elif last is not None and not entry.shown:  # an icon is a link of its own
-                continue
-            last = entry
-        self._last = last
+            if entry is not None:
+                self._add(entry, found)
         return found
 
-    def _row(self, data: bytes, at: int, end: int) -> IndexEntry | None:
+    def _add(self, entry: Shown, found: list[Shown]) -> None:
+        last = self._last
+        if last is not None and last.name != entry.name:
+            found.append(last)
+        elif last is not None and not entry.shown:  # an icon is a link of its own
+            return
+        self._last = entry
+
+    def _add_plain(
+        self, rows: list[tuple[bytes, bytes, bytes, bytes, bytes]], found: list[Shown]
+    ) -> None:
+        self._dates = True
+        if self._last is not None and self._last.name != rows[0][0]:
+            found.append(self._last)
+        self._last = None
+        for name, slash, shown, date, size in rows:
+            if slash or not size or len(name) > MAX_NAME_BYTES:
+                entry = Shown(name, -1, -1, -1, _time_s(date), date, is_folder=bool(slash))
+            else:
+                bytes_ = int(size)
+                entry = Shown(name, bytes_, bytes_, bytes_, _time_s(date), shown)
+            found.append(entry)
+
+    def _row(self, data: bytes, at: int, end: int) -> Shown | None:
         href = _HREF.match(data, at, end)
         if href is None:
             return None
@@ -140,24 +151,24 @@ class IndexPageParser:
         close = _CLOSE.search(data, href.end(), end)
         said = _SAID.search(data, close.end() if close else href.end(), end)
         if said is None:
-            return IndexEntry(name, is_folder, -1, -1, -1, 0, b"")
+            return Shown(name, -1, -1, -1, 0, b"", is_folder=is_folder)
         self._dates = True
         shown = said[0]
-        mtime_s = self._time_s(said[1])
+        mtime_s = _time_s(said[1])
         if is_folder:
-            return IndexEntry(name, True, -1, -1, -1, mtime_s, said[1])
+            return Shown(name, -1, -1, -1, mtime_s, said[1], is_folder=True)
         exact = _DATA_SIZE.search(data, close.end() if close else at, end)
         if exact is not None and self._known:
             size_bytes = int(exact[1])
             shown = exact[1] + b" " + said[1]
-            return IndexEntry(name, False, size_bytes, size_bytes, size_bytes, mtime_s, shown)
+            return Shown(name, size_bytes, size_bytes, size_bytes, mtime_s, shown)
         if said[2] is None or not self._known:
-            return IndexEntry(name, False, -1, -1, -1, mtime_s, shown)
+            return Shown(name, -1, -1, -1, mtime_s, shown)
         if not said[3] and not said[4]:
             size_bytes = int(said[2])
-            return IndexEntry(name, False, size_bytes, size_bytes, size_bytes, mtime_s, shown)
+            return Shown(name, size_bytes, size_bytes, size_bytes, mtime_s, shown)
         low_bytes, high_bytes = _between(said[2], said[3] or b"", said[4])
-        return IndexEntry(name, False, -1, low_bytes, high_bytes, mtime_s, shown)
+        return Shown(name, -1, low_bytes, high_bytes, mtime_s, shown)
 
     def _name(self, href: bytes) -> bytes:
         """The name in this folder that `href` leads to ("/" behind a folder's), or b""."""
@@ -170,7 +181,7 @@ class IndexPageParser:
         if b":" in href or href.startswith(b"/"):
             href = self._below(href)
         href = href.removeprefix(b"./")
-        name = unquote_to_bytes(href)
+        name = unquote_to_bytes(href) if b"%" in href else href
         bare = name.removesuffix(b"/")
         if not bare or len(bare) > MAX_NAME_BYTES or bare in (b".", b".."):
             return b""
@@ -199,21 +210,20 @@ class IndexPageParser:
             return b""
         return pieces[-1]
 
-    def _time_s(self, date: bytes) -> int:
-        known = self._times.get(date)
-        if known is not None:
-            return known
-        text = date.decode().replace("T", " ").removesuffix("Z")
-        time_s = 0
-        for form in _DATE_FORMS:
-            try:
-                time_s = int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp())
-                break
-            except (ValueError, OverflowError):
-                continue
-        if len(self._times) < MAX_DATES_REMEMBERED:
-            self._times[date] = time_s
-        return time_s
+
+@lru_cache(maxsize=10_000)
+def _time_s(date: bytes) -> int:
+    """Unix time of a date in one of the forms above, as if in UTC; 0 where there is no such day."""
+    found = _DATE.fullmatch(date)
+    if found is None:
+        return 0
+    first, month, last, hour, minute, second = found.groups()
+    year, day = (first, last) if len(first) == 4 else (last, first)
+    number = _MONTHS.get(month, 0) or (int(month) if month.isdigit() else 0)
+    if not 1 <= number <= 12 or not 1 <= int(day) <= 31 or int(year) < 1:
+        return 0
+    clock = (int(hour), int(minute), int(second or 0))
+    return calendar.timegm((int(year), number, int(day), *clock))
 
 
 def _between(whole: bytes, fraction: bytes, unit: bytes) -> tuple[int, int]:

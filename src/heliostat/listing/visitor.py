@@ -14,11 +14,12 @@ from heliostat.listing.entries import FILE, LINK, Entry, ListingError, OnEntries
 
 
 class Shown(NamedTuple):
-    """One name in a folder: a file, or a symlink with its target (FTP only).
+    """One name in a folder, as a server shows it: a file, a folder, a symlink (FTP only).
 
-    `size_bytes` is exact or -1; then the size is from `low_bytes` to `high_bytes`, -1 where
+    `size_bytes` is exact or -1; then the size is from `low_bytes` to `high_bytes`, both -1 where
     nothing is said. `mtime_s` is rough (minutes, zone unknown) or 0; `exact_time` says when it is
-    not. `shown` is what the server shows of it: what is shown alike twice is taken to be the same.
+    not. `shown` is size and date as the server has them (of a folder the date): what is shown
+    alike twice is taken to be the same.
     """
 
     name: bytes
@@ -28,6 +29,7 @@ class Shown(NamedTuple):
     mtime_s: int
     shown: bytes
     exact_time: bool = False
+    is_folder: bool = False
     target: bytes | None = None
 
 

@@ -21,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from heliostat.listing.entries import ListingError, ListingFault, ListingLimitError, OnEntries
-from heliostat.listing.index_page import IndexEntry, IndexPageParser
+from heliostat.listing.index_page import IndexPageParser
 from heliostat.listing.limits import (
     BATCH_ENTRIES,
     MAX_DEPTH,
@@ -44,6 +44,8 @@ URL_SAFE = "/-._~!$&'()*+,;=:@"
 ABSENT = (404, 410)
 UNLISTED = (401, 403, 451)
 BUSY = (429, 503)
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+"""aiohttp's own: ours are around every request."""
 AGAIN = (ListingFault.CUT, ListingFault.TIMEOUT, ListingFault.CONNECT)
 """Faults of one page after which it is asked for once more: connections do end."""
 
@@ -104,8 +106,7 @@ class _WebWalk:
         self._waiting: list[tuple[bytes, bytes]] = [(b"", b"")]
         self._busy = 0
         self._folders = self._entries = self._bytes = 0
-        self._wake = asyncio.Condition()
-        self._https = base_url.startswith("https:")
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         tasks = [asyncio.create_task(self._worker()) for _ in range(self._pace.at_once)]
@@ -118,18 +119,21 @@ class _WebWalk:
 
     async def _worker(self) -> None:
         while True:
-            async with self._wake:
-                while not self._waiting and self._busy:
-                    await self._wake.wait()
-                if not self._waiting:
+            while not self._waiting:
+                if not self._busy:
+                    self._news.set()
                     return
-                folder, shown = self._waiting.pop()
-                self._busy += 1
-            below = await self._folder(folder, shown)
-            async with self._wake:
+                self._news.clear()
+                await self._news.wait()
+            folder, shown = self._waiting.pop()
+            self._busy += 1
+            try:
+                below = await self._folder(folder, shown)
+            finally:
                 self._busy -= 1
-                self._waiting.extend(reversed(below))
-                self._wake.notify_all()
+            self._waiting.extend(reversed(below))
+            if below or not self._busy:
+                self._news.set()
 
     async def _folder(self, folder: bytes, shown: bytes) -> list[tuple[bytes, bytes]]:
         """Reads one folder. Returns: the folders in it that are wanted."""
@@ -190,7 +194,9 @@ class _WebWalk:
         for _ in range(MAX_REDIRECTS + 1):
             try:
                 async with asyncio.timeout(self._timeout_s) as deadline:
-                    response = await self._session.get(current, allow_redirects=False)
+                    response = await self._session.get(
+                        current, allow_redirects=False, timeout=NO_TIMEOUT
+                    )
                     async with response:
                         if response.status not in (301, 302, 303, 307, 308):
                             await self._answer(url, response, page, deadline)
@@ -253,7 +259,8 @@ class _WebWalk:
     async def _body(
         self, response: aiohttp.ClientResponse, page: _Page, deadline: asyncio.Timeout
     ) -> None:
-        began_s = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
         read = 0
         async for chunk in response.content.iter_chunked(READ_BYTES):
             read += len(chunk)
@@ -261,7 +268,10 @@ class _WebWalk:
             if self._bytes > MAX_LISTING_BYTES:
                 raise self._limit(f"has more than {MAX_LISTING_BYTES:,} bytes of index pages")
             page.feed(chunk)
-            deadline.reschedule(began_s + self._timeout_s + read / MIN_BYTES_PER_S)
+            # Only where it can matter: rescheduling costs as much as reading ten rows.
+            due_s = began_s + self._timeout_s + read / MIN_BYTES_PER_S
+            if due_s - clock() < self._timeout_s / 2 or read > MIN_BYTES_PER_S * self._timeout_s:
+                deadline.reschedule(due_s)
 
     def _count(self, entries: int) -> None:
         self._entries += entries
@@ -308,13 +318,13 @@ class _Page:
             self._visitor.files(self._folder, self._files)
             self._files = []
 
-    def _take(self, entries: list[IndexEntry]) -> None:
+    def _take(self, entries: list[Shown]) -> None:
         self._count(len(entries))
-        for name, is_folder, size_bytes, low_bytes, high_bytes, mtime_s, shown in entries:
-            if is_folder:
-                self.folders[name] = shown
+        for entry in entries:
+            if entry.is_folder:
+                self.folders[entry.name] = entry.shown
             else:
-                self._files.append(Shown(name, size_bytes, low_bytes, high_bytes, mtime_s, shown))
+                self._files.append(entry)
         if len(self._files) >= BATCH_ENTRIES and self.is_index:
             self.handed_on = True
             self.hand_on()

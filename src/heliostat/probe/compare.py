@@ -10,13 +10,14 @@ from __future__ import annotations
 import posixpath
 import random
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pyroaring import BitMap
 
 from heliostat.listing.entries import Entry
+from heliostat.listing.visitor import Shown
 from heliostat.model.catalog import CatalogTable
 from heliostat.probe.limits import (
     EXAMPLES_KEPT,
@@ -73,6 +74,37 @@ class Comparison:
                 self.symlink(path, target)
         self._next_row = row
 
+    def sizes(
+        self, folder: bytes, entries: Sequence[Shown], *, exact: bool
+    ) -> list[tuple[bytes, int | None, Shown]]:
+        """What one folder shows. With `exact`, files whose size is known are judged by it at once.
+
+        Returns: path, row and entry of symlinks, and of the files that aren't judged yet.
+        """
+        # Written out for the same reason as `take`.
+        paths, sizes, state = self._catalog.paths, self._sizes, self._state
+        front = folder + b"/" if folder else b""
+        count, row = len(paths), self._next_row
+        left: list[tuple[bytes, int | None, Shown]] = []
+        for entry in entries:
+            path = front + entry[0]
+            if row >= count or paths[row] != path:
+                at = bisect_left(paths, path)
+                if at == count or paths[at] != path:
+                    if entry.target is not None:
+                        left.append((path, None, entry))
+                    continue
+                row = at
+            if not exact or entry[1] < 0 or entry.target is not None:
+                left.append((path, row, entry))
+            elif sizes[row] == entry[1]:
+                state[row] = HELD
+            else:
+                self.row(row, entry[1], None)
+            row += 1
+        self._next_row = row
+        return left
+
     def file(self, path: bytes, size_bytes: int, mtime_s: int | None) -> None:
         """The mirror has a regular file there (`mtime_s` None: it doesn't say from when)."""
         row = self._row(path)
@@ -105,10 +137,6 @@ class Comparison:
         about = f"{low_bytes:,} to {high_bytes:,} bytes"
         self._differs(row, f"{about}, the catalog says {expected_bytes:,}")
         return False
-
-    def find(self, path: bytes) -> int | None:
-        """The catalog's row of `path`, quickly where paths come in the catalog's order."""
-        return self._row(path)
 
     def span(self, folder: bytes) -> tuple[int, int]:
         """The catalog's rows below `folder`, from the first to behind the last."""

@@ -67,17 +67,14 @@ class CatalogVisitor:
         return False
 
     def files(self, folder: bytes, entries: Sequence[Shown]) -> None:
-        front = folder + b"/" if folder else b""
         comparison = self._comparison
-        for entry in entries:
-            path = front + entry.name
+        odd = comparison.sizes(folder, entries, exact=not comparison.match_times)
+        for path, row, entry in odd:
             if entry.target is not None:
                 comparison.symlink(path, entry.target)
+            elif row is None:
                 continue
-            row = comparison.find(path)
-            if row is None:
-                continue
-            if entry.size_bytes >= 0 and (entry.exact_time or not comparison.match_times):
+            elif entry.size_bytes >= 0 and entry.exact_time:
                 comparison.row(row, entry.size_bytes, entry.mtime_s)
             elif comparison.rounded(row, entry.low_bytes, entry.high_bytes):
                 self._ask_for(row, shown_check(entry.shown) if entry.shown else NOTHING_SHOWN)
