@@ -120,6 +120,14 @@ def test_a_rounded_size_is_never_an_exact_one(
     assert not any(entry.low_bytes <= size <= entry.high_bytes for size in may_not_be)
 
 
+@pytest.mark.parametrize(
+    "date", [b"31-Foo-2026 10:20", b"99-Nov-2026 10:20", b"2026-13-01 10:20", b"0000-01-01 10:20"]
+)
+def test_a_date_that_is_none_leaves_the_file_there(date: bytes) -> None:
+    entry = parse(known(b'<a href="f">f</a> ' + date + b"  12 "))[b"f"]
+    assert (entry.size_bytes, entry.mtime_s) == (12, 0)
+
+
 def test_a_home_page_with_links_and_numbers_says_no_sizes() -> None:
     page = b'<html><title>Welcome</title><a href="f">our release</a> 2026-11-22 10:20  12 </html>'
     assert parse(page)[b"f"].size_bytes == -1

@@ -81,7 +81,7 @@ class CatalogVisitor:
         self._seen(len(entries))
 
     def done(self, folder: bytes, shown: bytes, *, is_leaf: bool) -> None:
-        if not is_leaf or not shown:
+        if not is_leaf or not shown or b"1970" in shown:  # a date that stands for none
             return
         date = shown.decode("latin-1")
         before = self._memory.leaves.get(folder)
