@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import hashlib
+import io
 import ipaddress
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from heliostat.catalog.checksums import ChecksumFileError, kind_of, read_claims
 from heliostat.config.errors import ConfigError
 from heliostat.config.toml import read_toml
 from heliostat.edge.clients import ClientMemory, TrustedProxies
@@ -181,6 +185,19 @@ def plain_list(data: bytes) -> None:
             assert clean_path(entry.path) == entry.path
 
 
+def checksum_file(data: bytes) -> None:
+    """What stands beside the files of a tree that isn't here: its first line is its name."""
+    path, _, content = data.partition(b"\n")
+    kind = kind_of(path)
+    if kind is None or clean_path(path) != path:
+        return
+    with contextlib.suppress(ChecksumFileError):
+        for claims in read_claims(io.BytesIO(content), path, kind):
+            for claim in claims:
+                assert clean_path(claim.path) == claim.path
+                assert hashlib.new(claim.algorithm).digest_size == len(claim.digest)
+
+
 def is_name_of_folder(name: bytes) -> bool:
     return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
 
@@ -277,6 +294,18 @@ TARGETS = {
             b"[Files]\n1700000000\tf\t5\ta/b\n[End]\n",
             b".:\ntotal 4\n-rw-r--r-- 1 u g 5 2026-11-22 10:20 x\n./d:\n",
             b"a/b\nc\n",
+        ],
+    ),
+    "checksum_file": Target(
+        checksum_file,
+        [
+            b"d/SHA256SUMS\n" + b"ab" * 32 + b"  x\nSHA256 (y) = " + b"ab" * 32 + b"\n",
+            b"x.iso.sha256\n" + b"ab" * 32,
+            b"dists/s/InRelease\nSHA256:\n " + b"ab" * 32 + b" 5 main/Packages\n",
+            b"dists/s/Packages\nFilename: a.deb\nSize: 5\nSHA256: " + b"ab" * 32 + b"\n\n",
+            b"Packages.gz\n" + gzip.compress(b"Filename: a.deb\nSize: 5\n"),
+            b'repodata/repomd.xml\n<r><data><checksum type="sha256">' + b"ab" * 32 + b"</checksum>"
+            b'<location href="a"/><size>5</size></data></r>',
         ],
     ),
     "toml": Target(
