@@ -20,6 +20,7 @@ from heliostat.demo.process import free_port
 from heliostat.demo.servers import NginxServer, RsyncServer
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.tree import Tree
+from heliostat.probe import head
 from heliostat.probe.results import FaultKind, Method, ScanResult
 from heliostat.probe.scan import ScanTarget, scan_mirrors
 from tests.probe.helpers import MTIME_S, SETTINGS, held_paths, mirror, scan, serving, table
@@ -218,8 +219,9 @@ async def test_a_server_that_fails_is_given_up_soon(catalog: CatalogTable) -> No
 
 @pytest.mark.parametrize(("broken_for_good", "held"), [(1, 39), (5, None)])
 async def test_files_without_a_clear_answer_are_asked_for_again(
-    broken_for_good: int, held: int | None
+    broken_for_good: int, held: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(head, "BUSY_REST_S", 0.01)
     seen: Counter[str] = Counter()
 
     async def busy(request: web.Request) -> web.Response:

@@ -302,6 +302,15 @@ async def test_the_way_that_works_is_remembered_for_a_day(catalog: CatalogTable)
     assert "max connections" in failed.fault.reason
 
 
+async def test_files_are_seen_over_http_when_https_fails(catalog: CatalogTable) -> None:
+    site = MadeSite(dict(FILES))
+    async with site.serving() as base:
+        broken = base.replace("http:", "https:")  # speaks no TLS
+        result = await scan(catalog, broken, base)
+    assert held(catalog, result) == set(FILES)
+    assert f"{broken}: TLS fails" in result.remark
+
+
 async def test_a_mirrors_own_rate_is_kept(catalog: CatalogTable) -> None:
     site = MadeSite(FILES | {"v1/b.iso": 80_001}, rounded=True)
     async with site.serving() as base:

@@ -2,7 +2,9 @@
 
 The cheapest first: one rsync listing; for small trees one HEAD a file, as people who download see
 it; index pages (one request a folder); FTP (three round trips a folder); HEAD for larger trees.
-One that worked is taken first for METHOD_S, then all are tried from the cheapest again.
+Each over https first, and over http where that fails: an expired certificate says nothing of what
+files a mirror has. A way that worked is taken first for METHOD_S, then all are tried from the
+cheapest again.
 """
 
 from __future__ import annotations
@@ -27,17 +29,18 @@ class Way:
 def ways_of(mirror: Mirror, tree: str, catalog: CatalogTable) -> list[Way]:
     """All ways to scan `mirror` for that tree, the cheapest first."""
     urls = {e.scheme: e.url for e in mirror.endpoints if e.tree == tree}
-    web = urls.get(Scheme.HTTPS) or urls.get(Scheme.HTTP)
-    rsync, ftp = urls.get(Scheme.RSYNC), urls.get(Scheme.FTP)
     files = len(catalog)
-    ways = [
-        Way(Method.RSYNC, rsync) if rsync else None,
-        Way(Method.HEAD, web) if web and files <= HEAD_FIRST_FILES else None,
-        Way(Method.INDEX, web) if web else None,
-        Way(Method.FTP, ftp) if ftp else None,
-        Way(Method.HEAD, web) if web and HEAD_FIRST_FILES < files <= MAX_HEAD_FILES else None,
-    ]
-    return [way for way in ways if way is not None]
+    web = [urls[scheme] for scheme in (Scheme.HTTPS, Scheme.HTTP) if scheme in urls]
+    by_head = [Way(Method.HEAD, url) for url in web]
+    ways = [Way(Method.RSYNC, urls[Scheme.RSYNC])] if Scheme.RSYNC in urls else []
+    if files <= HEAD_FIRST_FILES:
+        ways += by_head
+    ways += [Way(Method.INDEX, url) for url in web]
+    if Scheme.FTP in urls:
+        ways.append(Way(Method.FTP, urls[Scheme.FTP]))
+    if HEAD_FIRST_FILES < files <= MAX_HEAD_FILES:
+        ways += by_head
+    return ways
 
 
 def in_turn(ways: list[Way], memory: ScanMemory, now_s: int) -> list[Way]:
