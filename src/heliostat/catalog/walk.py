@@ -20,6 +20,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from heliostat.catalog.errors import CatalogError, TreeRootError
 from heliostat.catalog.problems import ProblemKind, Problems, shown
@@ -38,8 +39,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR)
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A real file. `device` and `links` tell hard links, which need hashing only once."""
 
     path: bytes
@@ -80,6 +80,7 @@ class Walk:
     left_out: int = 0
     """Work files of other programs that were passed over."""
     _stack: list[_Folder] = field(default_factory=list)
+    _names: int = 0
 
     def __iter__(self) -> Iterator[FoundFile | FoundAlias]:
         """Every usable name, in no particular order.
@@ -89,16 +90,17 @@ class Walk:
             CatalogError: the disk fails, or there are more than MAX_FILES names.
         """
         self._stack = [_Folder(b"", b"", 0, ())]
-        count = 0
+        self._names = 0
         while self._stack:
-            for found in self._entries(self._stack.pop()):
-                count += 1
-                if count > MAX_FILES:
-                    raise CatalogError(
-                        f"{os.fsdecode(self.root)}: more than {MAX_FILES:,} names; do symlinks"
-                        " between folders multiply them?"
-                    )
-                yield found
+            yield from self._entries(self._stack.pop())
+
+    def _count_name(self) -> None:
+        self._names += 1
+        if self._names > MAX_FILES:
+            raise CatalogError(
+                f"{os.fsdecode(self.root)}: more than {MAX_FILES:,} names; do symlinks"
+                " between folders multiply them?"
+            )
 
     def _entries(self, folder: _Folder) -> Iterator[FoundFile | FoundAlias]:
         aliased = folder.is_aliased
@@ -117,13 +119,16 @@ class Walk:
                     except OSError as error:
                         self._report(path, error)
                         continue
-                    if not stat.S_ISREG(info.st_mode):
-                        self._fault(folder, path, ProblemKind.SPECIAL, _special(info.st_mode))
-                    elif _is_partial(entry.name, info.st_mode):
+                    mode = info.st_mode
+                    if not stat.S_ISREG(mode):
+                        self._fault(folder, path, ProblemKind.SPECIAL, _special(mode))
+                    elif _is_partial(entry.name, mode):
                         self.left_out += 1
                     elif aliased:
+                        self._count_name()
                         yield FoundAlias(path, folder.real + entry.name)
                     else:
+                        self._count_name()
                         yield FoundFile(
                             path,
                             info.st_size,
@@ -178,6 +183,7 @@ class Walk:
             return
         info = os.stat(target)  # follows: the target is resolved already
         if stat.S_ISREG(info.st_mode):
+            self._count_name()
             yield FoundAlias(path, real)
         elif stat.S_ISDIR(info.st_mode):
             self._follow(folder, path, real)
