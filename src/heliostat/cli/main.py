@@ -18,20 +18,28 @@ from heliostat.model.errors import EXIT_FAILED, HeliostatError
 
 EXIT_INTERRUPTED = 130
 
-MANAGER_MODULES = ("asgiref", "django", "psycopg")
+MANAGER_MODULES = ("asgiref", "django", "django_tasks", "psycopg")
 """What `heliostat[manager]` brings and the edge does without."""
 
 WHOLE = "Everything on one machine"
 PARTS = "One part"
 WHAT = "What it knows"
 
-COMMANDS = {"demo": WHOLE, "serve": WHOLE, "manager": PARTS, "edge": PARTS, "explain": WHAT}
+COMMANDS = {
+    "demo": WHOLE,
+    "serve": WHOLE,
+    "manager": PARTS,
+    "worker": PARTS,
+    "edge": PARTS,
+    "explain": WHAT,
+}
 """Command → its panel in --help; each is the function `NAME` of `heliostat.cli.NAME`."""
 
 GROUPS = {
     "tree": "Trees: add, scan, list what is published",
     "mirror": "Mirrors: list, show, probe, enable, disable",
     "mirrors": "Mirrors from declarative files: plan, apply",
+    "jobs": "Jobs: what runs on which worker, how far, what waits",
     "geo": "Places of addresses: lookup, show, update",
     "state": "The state edges run on: publish, show, verify",
 }

@@ -47,6 +47,13 @@ class BusyError(ManagerError):
         )
 
 
+class LeaseLostError(ManagerError):
+    """A job went to another worker: what this one found is not stored."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"{subject}: another worker has this job now")
+
+
 class UnknownMirrorError(ManagerError):
     """No mirror of that name is registered."""
 

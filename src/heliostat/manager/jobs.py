@@ -1,8 +1,10 @@
-"""The manager's jobs on one machine: look at the trees, look at the mirrors, publish.
+"""The manager's own work: look at the trees, look at the mirrors, have them scanned, publish.
 
 Each tree and each mirror has its own schedule (`heliostat.manager.rounds`), so that a tree that
-takes hours to hash, or a mirror that says nothing, holds up only itself. What another process
-changes (a mirror applied or paused, a tree scanned, a mirror probed) is seen within a second.
+takes hours to hash, or a mirror that says nothing, holds up only itself. Scans of mirrors are jobs
+(`heliostat.manager.work`): they are enqueued here, and run here or by workers elsewhere. What
+another process changes (a mirror applied or paused, a tree or mirror scanned) is seen within a
+second.
 Whatever changes something that routing goes by asks for a publication, and publications are
 gathered for a moment so that a hundred changes make one state.
 
@@ -31,15 +33,21 @@ from heliostat.manager.boundary import Boundary
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
 from heliostat.manager.probing.changes import Stamp, change_stamp
+from heliostat.manager.probing.events import prune as prune_events
 from heliostat.manager.probing.runs import run_liveness
-from heliostat.manager.probing.scans import run_scans
 from heliostat.manager.publish import PlacesStamp, Publisher
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.rounds import Rounds
 from heliostat.manager.setup import in_database
+from heliostat.manager.tree_watch import TreeWatch
 from heliostat.manager.trees import KeptCatalogs, scan_tree
+from heliostat.manager.work import copies, leases
+from heliostat.manager.work.tasks import scan_mirror
+from heliostat.manager.work.worker import Worker
 from heliostat.model.errors import RefusedError
 from heliostat.model.mirror import Mirror
+from heliostat.model.tree import is_remote
+from heliostat.probe.hours import next_allowed
 from heliostat.state.errors import StateError
 
 log = structlog.get_logger()
@@ -57,6 +65,9 @@ REPUBLISH_S: Final = 6 * 3600.0
 
 RETRY_S: Final = 30.0
 """A publication that the disk or the database prevented is tried again after this."""
+
+PRUNE_S: Final = 3600.0
+"""Between two times of forgetting what is old."""
 
 TREES_AT_ONCE: Final = 4
 """Each hashes with every core; several, so that a large one doesn't keep the others waiting."""
@@ -77,19 +88,29 @@ class Jobs:
         self._publisher = Publisher(loaded, catalogs=self._catalogs, addresses=self._addresses)
         self._boundary = Boundary()
         self._threads = ThreadPoolExecutor(TREES_AT_ONCE + OTHER_THREADS, thread_name_prefix="job")
-        self._trees = Rounds(
-            self._part("tree", self._look_at_tree), period_s=trees_s, at_once=TREES_AT_ONCE
-        )
+        look = self._part("tree", self._look_at_tree)
+        self._trees = Rounds(look, period_s=trees_s, at_once=TREES_AT_ONCE)
+        remote_s = loaded.config.manager.remote_tree_scan_s
+        self._remote_trees = Rounds(look, period_s=remote_s, at_once=TREES_AT_ONCE)
+        self._tree_watch = TreeWatch(loaded, self._trees.want)
         self._liveness = Rounds(
             self._part("liveness", self._look_at_mirror),
             period_s=probe.liveness_s,
             at_once=probe.mirrors_at_once,
         )
         self._scans = Rounds(
-            self._part("scan", self._scan_mirror),
+            self._part("scan", self._enqueue_scan),
             period_s=probe.scan_s,
             at_once=probe.mirrors_at_once,
         )
+        self._worker: Worker | None = None
+        if loaded.config.manager.runs_jobs:
+            self._worker = Worker(
+                loaded,
+                jobs_at_once=probe.mirrors_at_once,
+                catalogs=self._catalogs,
+                on_change=lambda: self._publish_wanted.set(),
+            )
         self._mirrors: Sequence[Mirror] = ()
         self._registry_stamp: Stamp | None = None
         self._published_stamp: tuple[Stamp, PlacesStamp] | None = None
@@ -107,18 +128,26 @@ class Jobs:
         """
         try:
             await self._look_for_changes()
-            self._trees.assign(self._sections)
+            for rounds, are_remote in ((self._trees, False), (self._remote_trees, True)):
+                rounds.assign(
+                    {n: s for n, s in self._sections.items() if is_remote(s.root) == are_remote}
+                )
             self._hosts_wanted.set()
             async with asyncio.TaskGroup() as group:
                 for part in (
                     self._trees.run,
+                    self._remote_trees.run,
+                    self._tree_watch.run,
                     self._liveness.run,
                     self._scans.run,
                     self._watch,
                     self._look_up_hosts,
                     self._publish_when_wanted,
+                    self._prune_now_and_then,
                 ):
                     group.create_task(part())
+                if self._worker is not None:
+                    group.create_task(self._worker.run())
         finally:
             self._stop.set()
             end = partial(self._threads.shutdown, cancel_futures=True)
@@ -161,11 +190,25 @@ class Jobs:
                 on_change=self._publish_wanted.set,
             )
 
-    async def _scan_mirror(self, name: str) -> None:
-        with contextlib.suppress(UnknownMirrorError):
-            await run_scans(
-                self._loaded, self._catalogs.tables, [name], on_change=self._publish_wanted.set
-            )
+    async def _enqueue_scan(self, name: str) -> None:
+        mirror = next((mirror for mirror in self._mirrors if mirror.name == name), None)
+        if mirror is None:
+            return
+        now = datetime.now(UTC)
+        allowed = next_allowed(mirror, now)
+        task = scan_mirror if allowed <= now else scan_mirror.using(run_after=allowed)
+        await in_database(task.enqueue, name)
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def _prune_now_and_then(self) -> None:
+        while True:
+            await self._boundary.guarded("forgetting what is old", self._prune)
+            await asyncio.sleep(PRUNE_S)
+
+    async def _prune(self) -> None:
+        await in_database(prune_events, datetime.now(UTC))
+        await in_database(leases.prune)
 
     async def _watch(self) -> None:
         while True:
@@ -176,6 +219,8 @@ class Jobs:
         for tree in self._sections:
             look = partial(self._look_at_catalog, tree)
             await self._boundary.guarded(f"catalog {tree}", look)
+        offer = partial(copies.offer_all, self._loaded)
+        await self._boundary.guarded("copies of catalogs", offer)
         await self._boundary.guarded("registry", self._look_at_registry)
 
     async def _look_at_catalog(self, tree: str) -> None:

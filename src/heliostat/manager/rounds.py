@@ -57,6 +57,11 @@ class Rounds:
         self._things = dict(things)
         self._want(fresh)
 
+    def want(self, name: str) -> None:
+        """Looks at one as soon as it can."""
+        if name in self._things:
+            self._want({name})
+
     def want_all(self) -> None:
         """Looks at everything as soon as it can."""
         self._want(set(self._things))

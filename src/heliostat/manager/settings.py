@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-INSTALLED_APPS = ["heliostat.manager.registry", "heliostat.manager.probing"]
+INSTALLED_APPS = [
+    "heliostat.manager.registry",
+    "heliostat.manager.probing",
+    "heliostat.manager.work",
+]
+TASKS = {"default": {"BACKEND": "heliostat.manager.work.backend.JobBackend"}}
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 }

@@ -4,30 +4,29 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('registry', '0001_initial'),
+        ("registry", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='mirror',
-            name='requests_per_s',
+            model_name="mirror",
+            name="requests_per_s",
             field=models.FloatField(default=0),
         ),
         migrations.AddField(
-            model_name='mirror',
-            name='scan_hours',
+            model_name="mirror",
+            name="scan_hours",
             field=models.CharField(blank=True, max_length=11),
         ),
         migrations.AddField(
-            model_name='mirror',
-            name='time_zone',
-            field=models.CharField(default='UTC', max_length=63),
+            model_name="mirror",
+            name="time_zone",
+            field=models.CharField(default="UTC", max_length=63),
         ),
         migrations.AddField(
-            model_name='mirror',
-            name='verify_bytes_per_day',
+            model_name="mirror",
+            name="verify_bytes_per_day",
             field=models.BigIntegerField(default=-1),
         ),
     ]
