@@ -128,6 +128,13 @@ def test_a_date_that_is_none_leaves_the_file_there(date: bytes) -> None:
     assert (entry.size_bytes, entry.mtime_s) == (12, 0)
 
 
+def test_a_size_in_front_of_the_date_is_not_understood_but_its_change_is_seen() -> None:
+    row = b'<td><a href="f">f</a></td><td>%b MiB</td><td>2026-Nov-22 10:20</td></tr>'
+    entries = [parse(known(row % size))[b"f"] for size in (b"1.2", b"1.2", b"1.3")]
+    assert [entry.size_bytes for entry in entries] == [-1, -1, -1]
+    assert entries[0].shown == entries[1].shown != entries[2].shown
+
+
 def test_a_home_page_with_links_and_numbers_says_no_sizes() -> None:
     page = b'<html><title>Welcome</title><a href="f">our release</a> 2026-11-22 10:20  12 </html>'
     assert parse(page)[b"f"].size_bytes == -1

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 from aiohttp import web
 
-from tests.probe.helpers import serving
+from tests.probe.helpers import MTIME_S, serving
 
 OLD_DATE = "20-Nov-2026 10:20"
 NEW_DATE = "23-Nov-2026 08:00"
@@ -18,13 +19,14 @@ NEW_DATE = "23-Nov-2026 08:00"
 class MadeSite:
     """`files` are path → size; `dates` folder → what its parent shows (else OLD_DATE).
 
-    `rounded` shows every size in K, as Apache does; `closed` folders answer 403; `cut` ones break
-    off in mid-page.
+    `rounded` shows every size in K, as Apache does; `bare` shows names only; `closed` folders
+    answer 403; `cut` ones break off in mid-page.
     """
 
     files: dict[str, int]
     dates: dict[str, str] = field(default_factory=dict)
     rounded: bool = False
+    bare: bool = False
     closed: set[str] = field(default_factory=set)
     cut: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
@@ -41,12 +43,19 @@ class MadeSite:
         self.asked.clear()
         return sorted(found)
 
+    def heads(self) -> list[str]:
+        """The files that were asked for since the last call."""
+        found = [one.removeprefix("HEAD ") for one in self.asked if one.startswith("HEAD ")]
+        self.asked.clear()
+        return sorted(found)
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.lstrip("/")
         self.agents.add(request.headers["User-Agent"])
         if path in self.files:
             self.asked.append(f"{request.method} {path}")
-            return web.Response(body=b"x" * self.files[path])
+            headers = {"Last-Modified": formatdate(MTIME_S, usegmt=True)}
+            return web.Response(body=b"x" * self.files[path], headers=headers)
         if path and not path.endswith("/"):
             raise web.HTTPNotFound
         self.asked.append(f"/{path}")
@@ -72,7 +81,9 @@ class MadeSite:
         return sorted({name.partition("/")[0] + "/" * ("/" in name) for name in below})
 
     def _row(self, folder: str, name: str) -> str:
-        if name.endswith("/"):
+        if self.bare:
+            said = ""
+        elif name.endswith("/"):
             said = f"{self.dates.get(folder + name, OLD_DATE)}   -"
         else:
             size = self.files[folder + name]

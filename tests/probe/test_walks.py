@@ -191,11 +191,41 @@ async def test_rounded_sizes_are_asked_for_once(catalog: CatalogTable) -> None:
         first = await scan(catalog, base)
         assert held(catalog, first) == set(FILES) - {"v1/b.iso"}
         assert differing(catalog, first) == {"v1/b.iso"}
-        assert sum(1 for one in site.asked if one.startswith("HEAD")) == 5
-        site.asked.clear()
+        assert site.heads() == sorted(FILES)
         second = await scan(catalog, base, at_s=MTIME_S + 60, memory=first.memory)
         assert held(catalog, second) == held(catalog, first)
-        assert [one for one in site.asked if one.startswith("HEAD")] == ["HEAD v1/b.iso"]
+        assert site.heads() == ["v1/b.iso"]
+
+
+async def test_files_of_which_a_page_says_nothing_are_asked_for_once_a_day(
+    catalog: CatalogTable,
+) -> None:
+    site = MadeSite(dict(FILES), bare=True)
+    async with site.serving() as base:
+        result = await scan(catalog, base)
+        assert held(catalog, result) == set(FILES)
+        assert site.heads() == sorted(FILES)
+        times = 0
+        for at_s in range(1800, DAY_S + 1, 1800):
+            result = await scan(catalog, base, at_s=MTIME_S + at_s, memory=result.memory)
+            assert held(catalog, result) == set(FILES)
+            times += len(site.heads())
+        assert times == len(FILES)
+
+
+async def test_times_are_asked_for_once_where_they_count(catalog: CatalogTable) -> None:
+    site = MadeSite(dict(FILES))
+    async with site.serving() as base:
+        first = await scan(catalog, base, match_times=True)
+        assert held(catalog, first) == set(FILES)
+        assert site.heads() == sorted(FILES)
+        again = {"at_s": MTIME_S + 60, "memory": first.memory}
+        second = await scan(catalog, base, match_times=True, **again)  # type: ignore[arg-type]
+        assert held(catalog, second) == set(FILES)
+        assert site.heads() == []
+        touched = dataclasses.replace(catalog, mtimes_s=catalog.mtimes_s + 3600)
+        third = await scan(touched, base, match_times=True, **again)  # type: ignore[arg-type]
+        assert differing(touched, third) == set(FILES)
 
 
 async def test_a_folder_without_an_index_is_asked_for_file_by_file(catalog: CatalogTable) -> None:

@@ -22,7 +22,12 @@ from itertools import pairwise
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from heliostat.listing.entries import ListingLimitError
-from heliostat.listing.limits import MAX_HEAD_BYTES, MAX_NAME_BYTES, MAX_ROW_BYTES
+from heliostat.listing.limits import (
+    MAX_HEAD_BYTES,
+    MAX_NAME_BYTES,
+    MAX_ROW_BYTES,
+    MAX_SHOWN_BYTES,
+)
 from heliostat.listing.visitor import Shown
 
 _ANCHOR = re.compile(rb"<a\s", re.IGNORECASE)
@@ -36,7 +41,7 @@ _KNOWN = re.compile(
 _END = re.compile(rb"</html\s*>", re.IGNORECASE)
 _SAID = re.compile(
     rb"([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?"
-    rb"|[0-9]{4}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
+    rb"|[0-9]{4}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
     rb"|[0-9]{2}-[A-Z][a-z]{2}-[0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{2})?)"
     rb"(?:(?:\s|&nbsp;|<[^<>]{0,200}>)*"
     rb"(?:([0-9]{1,19})(\.[0-9]{1,3})? ?([KMGTP]?)(?:i?B)?(?![\w.])))?"
@@ -162,7 +167,8 @@ class IndexPageParser:
             size_bytes = int(exact[1])
             shown = exact[1] + b" " + said[1]
             return Shown(name, size_bytes, size_bytes, size_bytes, mtime_s, shown)
-        if said[2] is None or not self._known:
+        if said[2] is None or not self._known:  # the size may stand in front of the date
+            shown = data[close.end() if close else said.start() : said.end()][-MAX_SHOWN_BYTES:]
             return Shown(name, -1, -1, -1, mtime_s, shown)
         if not said[3] and not said[4]:
             size_bytes = int(said[2])

@@ -17,6 +17,8 @@ MAX_DAYS_REMEMBERED = 100_000
 """Different dates of a listing whose time is computed once only."""
 MAX_ROW_BYTES = 64 * 1024
 """From one link of an index page to the next; Caddy's rows with their icons have 2 KiB."""
+MAX_SHOWN_BYTES = 512
+"""Of a row that are compared to tell whether it changed, where no size is found in it."""
 MAX_HEAD_BYTES = 64 * 1024
 """Of an index page in front of its first link; Caddy's style sheet has 8 KiB."""
 MAX_FOLDERS = 1_000_000

@@ -9,7 +9,8 @@ it) nothing else can. So a leaf whose date its parent shows as before is not rea
 - no catalog file in it has changed since: what was seen was compared with those contents.
 
 What was found of its files is then taken from the bitmaps kept here. Likewise a file whose page
-rounds its size is asked for with HEAD once, and again when the page shows another size or date.
+rounds its size is asked for with HEAD once, and again when the page shows another size or date;
+one of which it shows neither, once in RELIST_S.
 
 Promises: `decode` takes any bytes; what it can't read is as if nothing was remembered.
 """
@@ -144,9 +145,9 @@ def _read(document: Mapping[str, Any]) -> ScanMemory:
     return memory
 
 
-def shown_check(shown: bytes) -> int:
-    """A checksum of what a page shows of one file."""
-    return zlib.crc32(shown)
+def shown_check(shown: bytes, mtime_s: int) -> int:
+    """A checksum of what a page shows of one file, and of the time the catalog expects."""
+    return zlib.crc32(b"%d %b" % (mtime_s, shown))
 
 
 def _text(data: bytes) -> str:

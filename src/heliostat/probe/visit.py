@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from heliostat.listing.entries import ListingError
-from heliostat.probe.limits import MAX_HEAD_CHECKS, MAX_UNLISTED_FOLDERS
+from heliostat.probe.limits import MAX_HEAD_CHECKS, MAX_UNLISTED_FOLDERS, RELIST_S
 from heliostat.probe.memory import LeafSeen, ScanMemory, shown_check
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from heliostat.model.catalog import CatalogTable
     from heliostat.probe.compare import Comparison
 
-NOTHING_SHOWN = -1
+NOT_LISTED = -1
+SPREAD_S = 7919
+"""A prime: neighbours in the catalog are asked for again at quite different times."""
 
 
 class CatalogVisitor:
@@ -36,9 +38,10 @@ class CatalogVisitor:
         self._catalog, self._comparison, self._memory = catalog, comparison, memory
         self._now_s, self._seen = now_s, seen
         self._unlisted = 0
-        self._may_skip = not comparison.match_times and memory.identity == catalog.identity
+        self._same_catalog = memory.identity == catalog.identity
+        self._may_skip = self._same_catalog and not comparison.match_times
         self.unsure: dict[int, int] = {}
-        """Row → checksum of what its page shows (NOTHING_SHOWN where it shows nothing)."""
+        """Row → checksum of what its page shows (NOT_LISTED where there is no page)."""
         self.asked: dict[int, int] = {}
         """File id → that checksum, of those whose exact size is known from HEAD."""
         self.leaves: dict[bytes, LeafSeen] = {}
@@ -77,7 +80,7 @@ class CatalogVisitor:
             elif entry.size_bytes >= 0 and entry.exact_time:
                 comparison.row(row, entry.size_bytes, entry.mtime_s)
             elif comparison.rounded(row, entry.low_bytes, entry.high_bytes):
-                self._ask_for(row, shown_check(entry.shown) if entry.shown else NOTHING_SHOWN)
+                self._ask_for(row, entry.shown)
         self._seen(len(entries))
 
     def done(self, folder: bytes, shown: bytes, *, is_leaf: bool) -> None:
@@ -101,7 +104,7 @@ class CatalogVisitor:
             if slash:
                 below[folder + b"/" + name] = None
             else:
-                self.unsure[row] = NOTHING_SHOWN
+                self.unsure[row] = NOT_LISTED
         if len(self.unsure) > MAX_HEAD_CHECKS:
             raise error
         return below
@@ -113,22 +116,25 @@ class CatalogVisitor:
         """
         for row in decided:
             check = self.unsure.pop(row)
-            if check != NOTHING_SHOWN:
+            if check != NOT_LISTED:
                 self.asked[int(self._catalog.file_ids[row])] = check
         for row in self.unsure:
             self.leaves.pop(self._catalog.paths[row].rpartition(b"/")[0], None)
         return len(self.unsure)
 
-    def _ask_for(self, row: int, check: int) -> None:
+    def _ask_for(self, row: int, shown: bytes) -> None:
+        """The page doesn't tell all that counts: HEAD has to, if it hasn't done so already."""
         memory, file_id = self._memory, int(self._catalog.file_ids[row])
+        if not shown:  # each file on another second of the day, so that they aren't asked at once
+            shown = b"%d" % ((self._now_s + file_id * SPREAD_S % RELIST_S) // RELIST_S)
+        check = shown_check(shown, int(self._catalog.mtimes_s[row]))
         if (
-            self._may_skip
-            and check != NOTHING_SHOWN
+            self._same_catalog
             and memory.sizes_asked.get(file_id) == check
             and self._catalog.changed_in[row] <= memory.version
             and file_id in memory.held
         ):
-            self._comparison.row(row, int(self._catalog.sizes_bytes[row]), None)
+            self._comparison.carry(row, row + 1, memory.held, memory.differing)
             self.asked[file_id] = check
         else:
             self.unsure[row] = check
