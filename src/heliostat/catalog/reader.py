@@ -73,9 +73,21 @@ class Catalog:
         self.close()
 
     @property
+    def identity(self) -> str:
+        """What tells this catalog from one that is made anew in its place."""
+        return identity_of(self._connection, self.path)
+
+    @property
     def version(self) -> int:
         """Grows with every scan that changed anything; 0 when none was finished."""
         return meta_value(self._connection, "version")
+
+    def versions(self, limit: int) -> list[tuple[int, int]]:
+        """(version, when it was made in Unix time) of the newest versions, newest first."""
+        with clear_errors(self.path):
+            return self._connection.execute(
+                "SELECT version, at_s FROM version_time ORDER BY version DESC LIMIT ?", (limit,)
+            ).fetchall()
 
     def summary(self) -> CatalogSummary:
         with clear_errors(self.path):

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from heliostat.cli.context import Settings, json_option
+from heliostat.cli.mirror_page import coloured, show_history, show_mirror
 from heliostat.model.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ JsonOption = Annotated[
 ]
 PIPED_COLUMNS = 10_000
 """Wider than any line: reasons are at most 400 characters."""
-STATE_COLOURS = {"good": "green", "out": "red", "new": "yellow", "disabled": "dim"}
 
 
 @app.command("list")
@@ -49,7 +49,7 @@ def list_(ctx: typer.Context, json: JsonOption = False) -> None:
     rows = [
         [
             escape(view.name),
-            _state(view.shown_state),
+            coloured(view.shown_state),
             view.mirror.place.country,
             _ago(view.status.since_s),
             escape(view.shown_reason),
@@ -60,17 +60,26 @@ def list_(ctx: typer.Context, json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(ctx: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
+def show(
+    ctx: typer.Context,
+    name: NameArgument,
+    history: Annotated[
+        bool, typer.Option("--history", help="all that happened to it within a year")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """One mirror: what was declared, what the probes saw, what happened to it."""
     settings = Settings.of(ctx)
     _setup(settings)
     from heliostat.manager.probing.view import view_of
 
-    view = view_of(name)
+    view = view_of(name, whole_history=history)
     if settings.json:
         settings.print_json(view.to_json())
-        return
-    _show(settings, view)
+    elif history:
+        show_history(settings, view)
+    else:
+        show_mirror(settings, view)
 
 
 @app.command()
@@ -181,47 +190,6 @@ def _progress(settings: Settings) -> Progress:
     )
 
 
-def _show(settings: Settings, view: MirrorView) -> None:
-    out, mirror = settings.out, view.mirror
-    out.print(f"[bold]{escape(view.name)}[/]  {_state(view.shown_state)}")
-    if view.shown_reason:
-        out.print(f"  {escape(view.shown_reason)}")
-    since = datetime.fromtimestamp(view.status.since_s, UTC)
-    out.print(f"  probes say {view.status.state} since {since:%Y-%m-%d %H:%M:%S} UTC")
-    if mirror.sponsor:
-        out.print(f"  sponsor    {escape(mirror.sponsor)}")
-    if mirror.place.country or mirror.place.has_position:
-        position = ""
-        if mirror.place.has_position:
-            position = f"  {mirror.place.latitude}, {mirror.place.longitude}"
-        out.print(f"  place      {mirror.place.country}{position}")
-    if mirror.asns:
-        out.print(f"  AS         {', '.join(str(asn) for asn in mirror.asns)}")
-    if mirror.networks:
-        out.print(f"  networks   {', '.join(mirror.networks)}")
-    checked = {status.endpoint: status for status in view.status.endpoints}
-    out.print("endpoints")
-    for endpoint in mirror.endpoints:
-        status = checked.get(endpoint)
-        word = "" if status is None else "  [green]alive[/]" if status.alive else "  [red]dead[/]"
-        out.print(f"  {escape(endpoint.tree)}  {escape(endpoint.url)}{word}")
-        if status is not None and status.reason:
-            out.print(f"    {escape(status.reason)}")
-    out.print("scans")
-    for scan in view.scans:
-        found = f"{scan.held:,} files held by {scan.method}" if scan.held_at else "never succeeded"
-        when = f", {scan.held_at:%Y-%m-%d %H:%M:%S} UTC" if scan.held_at else ""
-        out.print(f"  {escape(scan.tree)}  {found}{when}")
-        if scan.reason:
-            prefix = "" if scan.succeeded else "last one failed: "
-            out.print(f"    {prefix}{escape(scan.reason)}")
-    if not view.scans:
-        out.print("  none yet")
-    out.print("events")
-    for event in view.events:
-        out.print(f"  {event.at:%Y-%m-%d %H:%M:%S} UTC  {escape(event.sentence)}")
-
-
 def _show_probes(
     settings: Settings, found: list[MirrorView], catalogs: dict[str, CatalogTable]
 ) -> None:
@@ -230,7 +198,7 @@ def _show_probes(
     rows = []
     for view in found:
         for scan in view.scans or (None,):
-            row = [escape(view.name), _state(view.shown_state)]
+            row = [escape(view.name), coloured(view.shown_state)]
             if several:
                 row.append(escape(scan.tree) if scan else "")
             if scan is None:
@@ -265,10 +233,6 @@ def _print_table(settings: Settings, columns: list[str], rows: list[list[str]]) 
         out.print(table)
     lines = (line.rstrip() for line in capture.get().splitlines())
     sys.stdout.write("".join(f"{line}\n" for line in lines))
-
-
-def _state(state: str) -> str:
-    return f"[{STATE_COLOURS.get(state, 'default')}]{state}[/]"
 
 
 def _ago(since_s: int) -> str:

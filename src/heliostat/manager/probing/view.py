@@ -5,11 +5,13 @@ Import only after `setup_django`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from heliostat.manager.errors import UnknownMirrorError
+from heliostat.manager.probing import models as rows
 from heliostat.manager.probing.records import ScanRecord, scans, statuses
 from heliostat.manager.registry.mirrors import (
     declarations,
@@ -18,10 +20,14 @@ from heliostat.manager.registry.mirrors import (
     list_mirrors,
     paused,
 )
-from heliostat.model.mirror import Mirror, MirrorStatus
+from heliostat.model.mirror import EndpointStatus, Mirror, MirrorStatus
 
 DISABLED = "disabled"
 EVENTS_SHOWN = 10
+VIEW_FRESH_FOR = timedelta(minutes=5)
+"""What a vantage point said longer ago is told as old."""
+HISTORY_SHOWN = 10_000
+"""Events of the last year, of one mirror; one that makes more is told by the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,36 @@ class EventRecord:
     before: str
     after: str
     reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
-        what = f"{self.before} → {self.after}" if self.kind == "state" else self.kind
+        what = self.kind
+        if self.kind == "state":
+            what = f"{self.before} → {self.after}"
+        elif self.kind in ("scan", "bytes", "endpoint"):
+            what = f"{self.kind} {self.after}"
         return f"{what}: {self.reason}" if self.reason else what
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """What is known of an endpoint beside whether it is alive."""
+
+    notes: Mapping[str, str]
+    certificate_expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRecord:
+    """What one vantage point sees of a mirror. `down` is (scheme, family); of `lines` it has."""
+
+    vantage: str
+    down: tuple[tuple[str, int], ...]
+    lines: int
+    reason: str
+    since: datetime
+    is_fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,10 @@ class MirrorView:
     disabled_reason: str = ""
     disabled_since: datetime | None = None
     events: tuple[EventRecord, ...] = ()
+    details: Mapping[str, EndpointRecord] = field(default_factory=dict)
+    """By the endpoint's URL."""
+    rate_bytes_per_s: float | None = None
+    seen_from: tuple[ViewRecord, ...] = ()
 
     @property
     def name(self) -> str:
@@ -100,6 +135,7 @@ class MirrorView:
                     "url": endpoint.url,
                     "alive": checked[endpoint].alive if endpoint in checked else None,
                     "reason": checked[endpoint].reason if endpoint in checked else "",
+                    **self._endpoint_json(endpoint.url, checked.get(endpoint)),
                 }
                 for endpoint in self.mirror.endpoints
             ],
@@ -114,8 +150,27 @@ class MirrorView:
                     "differing": scan.differing,
                     "held_as_of": iso(scan.held_at),
                     "reason": scan.reason,
+                    "behind_files": scan.behind_files,
+                    "behind_since": iso(scan.behind_since),
+                    "timestamp": iso(scan.timestamp_at),
+                    "doubtful_since": iso(scan.doubtful_at),
                 }
                 for scan in self.scans
+            ],
+            "rate_bytes_per_s": (
+                None if self.rate_bytes_per_s is None else round(self.rate_bytes_per_s)
+            ),
+            "price_ms": self.status.price_ms,
+            "seen_from": [
+                {
+                    "vantage": seen.vantage,
+                    "down": [f"{scheme}/IPv{family}" for scheme, family in seen.down],
+                    "lines": seen.lines,
+                    "reason": seen.reason,
+                    "since": iso(seen.since),
+                    "fresh": seen.is_fresh,
+                }
+                for seen in self.seen_from
             ],
             "events": [
                 {
@@ -124,9 +179,18 @@ class MirrorView:
                     "before": event.before,
                     "after": event.after,
                     "reason": event.reason,
+                    "evidence": event.evidence,
                 }
                 for event in self.events
             ],
+        }
+
+    def _endpoint_json(self, url: str, status: EndpointStatus | None) -> dict[str, Any]:
+        detail = self.details.get(url)
+        return {
+            "broken_families": list(status.broken_families) if status else [],
+            "notes": dict(detail.notes) if detail else {},
+            "certificate_expires": iso(detail.certificate_expires) if detail else None,
         }
 
 
@@ -150,17 +214,50 @@ def views() -> list[MirrorView]:
     ]
 
 
-def view_of(name: str) -> MirrorView:
-    """One mirror, with its newest events. Raises: UnknownMirrorError."""
+def view_of(name: str, *, whole_history: bool = False) -> MirrorView:
+    """One mirror, with its newest events, or those of a year. Raises: UnknownMirrorError."""
     mirror = get_mirror(name)
     status, declared = statuses().get(name), declarations().get(name)
     if status is None or declared is None:  # removed between the two looks
         raise UnknownMirrorError(name)
+    limit = HISTORY_SHOWN if whole_history else EVENTS_SHOWN
     history = tuple(
-        EventRecord(event.at, event.kind, event.before, event.after, event.reason)
-        for event in events(name, limit=EVENTS_SHOWN)
+        EventRecord(e.at, e.kind, e.before, e.after, e.reason, e.evidence)
+        for e in events(name, limit=limit)
     )
-    return _view(mirror, status, scans(name), declared.mirror.enabled, paused().get(name), history)
+    view = _view(mirror, status, scans(name), declared.mirror.enabled, paused().get(name), history)
+    return replace(
+        view, details=_details(name), rate_bytes_per_s=_rate(name), seen_from=_seen_from(name)
+    )
+
+
+def _details(name: str) -> dict[str, EndpointRecord]:
+    checks = rows.EndpointCheck.objects.filter(endpoint__mirror__name=name)
+    return {
+        check.endpoint.url: EndpointRecord(check.notes, check.certificate_expires)
+        for check in checks.select_related("endpoint")
+    }
+
+
+def _rate(name: str) -> float | None:
+    status = rows.Status.objects.filter(mirror__name=name).first()
+    return status.rate_bytes_per_s if status else None
+
+
+def _seen_from(name: str) -> tuple[ViewRecord, ...]:
+    fresh = datetime.now(UTC) - VIEW_FRESH_FOR
+    query = rows.VantageView.objects.filter(mirror__name=name).select_related("vantage")
+    return tuple(
+        ViewRecord(
+            row.vantage.name,
+            tuple((str(scheme), int(family)) for scheme, family in row.down),
+            row.lines,
+            row.reason,
+            row.since,
+            row.vantage.reported_at > fresh,
+        )
+        for row in query.order_by("vantage__name")
+    )
 
 
 def iso(at: datetime | None) -> str | None:
