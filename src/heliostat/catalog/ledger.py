@@ -1,9 +1,8 @@
 """The database side of one scan: what was found, what has to be read, and publishing the result.
 
-What the catalog has is read into one dictionary before the walk (about 350 bytes a file), and each
-file that the walk finds is taken out of it: most are as they were, and cost no more than that. What
-differs goes into the temporary table `todo`, and what is left in the dictionary at the end is gone
-from the tree. (Temporary tables of all that was found, compared by joins, took twice as long.)
+Folders whose files are all as they were are known by one comparison (`heliostat.catalog.folders`).
+The files of the others go into the temporary table `todo`, and those of them that are in the
+catalog just so are taken out again; what the catalog has there and the walk didn't find is `gone`.
 Nothing that others can see changes before `publish`, which is one transaction; `commit` keeps what
 was read so far for a later scan.
 """
@@ -15,15 +14,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from heliostat.catalog.digest import FileDigests
 from heliostat.catalog.errors import CatalogError
+from heliostat.catalog.folders import Folders
 from heliostat.catalog.problems import ProblemKind, Problems, shown
 from heliostat.catalog.store import MAX_VERSION_TIMES, meta_value
-from heliostat.catalog.walk import FoundAlias, FoundFile
+from heliostat.catalog.walk import FoundAlias, FoundFolder
 
-INSERT_ROWS = 2_000
+TELL_ROWS = 2_000
 QUEUE_ROWS = 10_000
 MAX_FILE_ID = 2**32 - 1
 """Holdings are bitmaps of 32-bit ids."""
@@ -89,10 +88,9 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection, extra: Sequence[str] = ()) -> None:
         self._db = connection
         self._extra = tuple(name for name in ("sha1", "md5", "sha512") if name in extra)
-        self._before: dict[bytes, tuple[object, ...]] = {}
-        self._files_before = 0
         self._unchanged = 0
         self._db.executescript(TEMPORARY)
+        self._folders = Folders(connection, self._extra)
         self._db.execute("PRAGMA temp.cache_size = -65536")
         self._db.execute("BEGIN")
 
@@ -102,23 +100,6 @@ class Ledger:
             self._db.execute("COMMIT")
         self._db.execute("BEGIN")
 
-    def read_before(self) -> Iterator[int]:
-        """Reads what the catalog has; yields the count so far, now and then. Call before `add`."""
-        rows = self._db.execute(
-            f"SELECT path, size_bytes, mtime_ns, inode FROM file WHERE {self._is_known('file')}"
-        )
-        while batch := rows.fetchmany(INSERT_ROWS):
-            self._before.update((row[0], row) for row in batch)
-            yield len(self._before)
-        # These never count as known: aliases, and files without a digest that is wanted now.
-        others = f"SELECT path FROM file WHERE NOT ({self._is_known('file')})"
-        self._before.update((row[0], ()) for row in self._db.execute(others))
-        self._files_before = len(self._before)
-
-    def _is_known(self, table: str) -> str:
-        """SQL: `table` has a real file's row with every digest that the tree asks for."""
-        return f"{table}.alias_of = 0{self._has_extra(table)}"
-
     def _has_extra(self, table: str) -> str:
         wanted = "".join(f" AND c.{name} IS NOT NULL" for name in self._extra)
         if not wanted:
@@ -126,37 +107,60 @@ class Ledger:
         of_it = f"c.content_id = {table}.content_id"
         return f" AND EXISTS (SELECT 1 FROM content c WHERE {of_it}{wanted})"
 
-    def add(self, found: Iterable[FoundFile | FoundAlias]) -> Iterator[int]:
+    def add(self, found: Iterable[FoundFolder | FoundAlias]) -> Iterator[int]:
         """Notes what the walk finds; yields the count so far, now and then."""
-        iterator = iter(found)
-        take = self._before.pop
-        count = 0
-        while batch := list(islice(iterator, INSERT_ROWS)):
-            files: list[FoundFile] = []
-            aliases: list[FoundAlias] = []
-            for item in batch:
-                before = take(item.path, None)
-                if isinstance(item, FoundAlias):
-                    aliases.append(item)
-                elif before == item[:4]:
-                    self._unchanged += 1
+        aliases: list[tuple[bytes, bytes]] = []
+        count = told = 0
+        for item in found:
+            if isinstance(item, FoundAlias):
+                aliases.append((item.path, item.real))
+                count += 1
+            else:
+                count += len(item.files)
+                if self._folders.is_same(item):
+                    self._unchanged += len(item.files)
                 else:
-                    files.append(item)
-            # OR REPLACE: a name that is replaced while its folder is read may be listed twice
+                    self._add_files(item)
+            if count - told >= TELL_ROWS:
+                self._add_aliases(aliases)
+                yield count
+                told = count
+        self._add_aliases(aliases)
+        self._compare()
+        yield count
+
+    def _add_files(self, folder: FoundFolder) -> None:
+        # OR REPLACE: a name that is replaced while its folder is read may be listed twice
+        self._db.executemany(
+            "INSERT OR REPLACE INTO todo VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+            ((folder.path + file[0], *file[1:]) for file in folder.files),
+        )
+
+    def _add_aliases(self, aliases: list[tuple[bytes, bytes]]) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO alias VALUES (?, ?)", aliases)
+        aliases.clear()
+
+    def _compare(self) -> None:
+        """Takes what is as it was out of `todo`, and puts what is missing into `gone`."""
+        if self._folders.is_settled():
+            before = self._db.execute("SELECT path, alias_of FROM file WHERE alias_of <> 0")
+        else:
+            before = self._db.execute("SELECT path, alias_of FROM file")
+        while rows := before.fetchmany(TELL_ROWS):
+            paths = self._folders.to_compare(rows)
             self._db.executemany(
-                "INSERT OR REPLACE INTO todo VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)", files
+                "INSERT OR IGNORE INTO gone SELECT ?1 WHERE"
+                " NOT EXISTS (SELECT 1 FROM todo WHERE path = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM alias WHERE path = ?1)",
+                ((path,) for path in paths),
             )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO alias VALUES (?, ?)", [(a.path, a.real) for a in aliases]
-            )
-            count += len(batch)
-            yield count
-        gone = ((path,) for path in self._before)
-        self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?)", gone)
-        self._before.clear()
+        self._unchanged += self._db.execute(
+            "DELETE FROM todo AS t WHERE EXISTS (SELECT 1 FROM file k WHERE k.path = t.path"
+            f" AND k.alias_of = 0 AND {_SAME_STATE} {self._has_extra('k')})"
+        ).rowcount
 
     def files_before(self) -> int:
-        return self._files_before
+        return self._count("SELECT count(*) FROM file")
 
     def files_found(self) -> int:
         return self._unchanged + self._count("SELECT count(*) FROM todo")
@@ -214,6 +218,11 @@ class Ledger:
             content_id = int(cursor.lastrowid or 0)
         state = (digests.size_bytes, digests.mtime_ns, digests.inode, digests.sha256, content_id)
         for path in paths:
+            walked = self._db.execute(
+                "SELECT size_bytes, mtime_ns, inode FROM todo WHERE path = ?", (path,)
+            ).fetchone()
+            if walked != state[:3]:
+                self._folders.doubt(path)
             self._db.execute(
                 "INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?)", (path, *state)
             )
@@ -225,6 +234,7 @@ class Ledger:
 
     def drop(self, path: bytes) -> None:
         """The file can't be used: it won't be in the catalog."""
+        self._folders.doubt(path)
         self._db.execute("DELETE FROM todo WHERE path = ?", (path,))
         self._db.execute("INSERT OR REPLACE INTO gone VALUES (?)", (path,))
 
@@ -234,6 +244,7 @@ class Ledger:
         if not known:
             self.drop(path)
             return False
+        self._folders.doubt(path)
         self._db.execute("DELETE FROM todo WHERE path = ?", (path,))
         self._unchanged += 1
         return True
@@ -273,6 +284,7 @@ class Ledger:
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
             [("version", version), ("scanned_at_s", now_s)],
         )
+        self._folders.write(version)
         files, size = self._db.execute(
             "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE alias_of = 0), 0) FROM file"
         ).fetchone()

@@ -139,8 +139,6 @@ class _Scan:
         self._followers: dict[tuple[int, int], list[Unread]] = defaultdict(list)
 
     def walk(self) -> None:
-        for _ in self.ledger.read_before():
-            self._check_stop()
         walk = Walk(self.root, self.problems)
         for count in self.ledger.add(walk):
             self.files_found = count

@@ -35,19 +35,21 @@ MAX_FILES = 50_000_000
 WORK_FOLDERS = frozenset({b".~tmp~", b".rsync-partial"})
 _RSYNC_PARTIAL = re.compile(rb"\..+\.[A-Za-z0-9]{6}\Z", re.DOTALL)
 
+DOT = ord(".")
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = (errno.ENOENT, errno.ENOTDIR)
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-class FoundFile(NamedTuple):
-    """A real file. `device` and `links` tell hard links, which need hashing only once."""
+FileState = tuple[bytes, int, int, int, int, int]
+"""Name, size in bytes, time in ns, inode, device, number of hard links."""
+
+
+class FoundFolder(NamedTuple):
+    """The real files that stand directly in a folder ("" or "a/b/"), sorted by name."""
 
     path: bytes
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-    device: int
-    links: int
+    files: list[FileState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Walk:
     _stack: list[_Folder] = field(default_factory=list)
     _names: int = 0
 
-    def __iter__(self) -> Iterator[FoundFile | FoundAlias]:
+    def __iter__(self) -> Iterator[FoundFolder | FoundAlias]:
         """Every usable name, in no particular order.
 
         Raises:
@@ -94,55 +96,72 @@ class Walk:
         while self._stack:
             yield from self._entries(self._stack.pop())
 
-    def _count_name(self) -> None:
-        self._names += 1
+    def _count(self, names: int) -> None:
+        self._names += names
         if self._names > MAX_FILES:
             raise CatalogError(
                 f"{os.fsdecode(self.root)}: more than {MAX_FILES:,} names; do symlinks"
                 " between folders multiply them?"
             )
 
-    def _entries(self, folder: _Folder) -> Iterator[FoundFile | FoundAlias]:
+    def _entries(self, folder: _Folder) -> Iterator[FoundFolder | FoundAlias]:
         aliased = folder.is_aliased
+        files: list[FileState] = []
         try:
-            with os.scandir(os.path.join(self.root, folder.real)) as entries:
-                for entry in entries:
-                    path = folder.shown + entry.name
-                    try:
-                        if entry.is_symlink():
-                            yield from self._link(folder, entry, path)
+            # By a handle: the kernel then finds each entry by its name alone.
+            handle = os.open(os.path.join(self.root, folder.real), _FOLDER_FLAGS)
+            try:
+                with os.scandir(handle) as entries:
+                    for entry in entries:
+                        name = os.fsencode(entry.name)
+                        try:
+                            if not entry.is_file(follow_symlinks=False):
+                                yield from self._other(folder, entry, name)
+                                continue
+                            info = entry.stat(follow_symlinks=False)
+                        except OSError as error:
+                            self._report(folder.shown + name, error)
                             continue
-                        if entry.is_dir(follow_symlinks=False):
-                            self._enter(folder, entry.name)
-                            continue
-                        info = entry.stat(follow_symlinks=False)
-                    except OSError as error:
-                        self._report(path, error)
-                        continue
-                    mode = info.st_mode
-                    if not stat.S_ISREG(mode):
-                        self._fault(folder, path, ProblemKind.SPECIAL, _special(mode))
-                    elif _is_partial(entry.name, mode):
-                        self.left_out += 1
-                    elif aliased:
-                        self._count_name()
-                        yield FoundAlias(path, folder.real + entry.name)
-                    else:
-                        self._count_name()
-                        yield FoundFile(
-                            path,
-                            info.st_size,
-                            info.st_mtime_ns,
-                            info.st_ino,
-                            info.st_dev,
-                            info.st_nlink,
-                        )
+                        if name[0] == DOT and _is_partial(name, info.st_mode):
+                            self.left_out += 1
+                        elif aliased:
+                            self._count(1)
+                            yield FoundAlias(folder.shown + name, folder.real + name)
+                        else:
+                            files.append(
+                                (
+                                    name,
+                                    info.st_size,
+                                    info.st_mtime_ns,
+                                    info.st_ino,
+                                    info.st_dev,
+                                    info.st_nlink,
+                                )
+                            )
+            finally:
+                os.close(handle)
         except OSError as error:
             if not folder.shown:
                 raise TreeRootError(
                     f"{os.fsdecode(self.root)}: can't be read: {error.strerror}"
                 ) from error
             self._report(folder.shown, error)
+        if files:
+            self._count(len(files))
+            files.sort()
+            yield FoundFolder(folder.shown, files)
+
+    def _other(
+        self, folder: _Folder, entry: os.DirEntry[str], name: bytes
+    ) -> Iterator[FoundFolder | FoundAlias]:
+        """What is no file: a symlink, a folder, or nothing that can be published."""
+        if entry.is_symlink():
+            yield from self._link(folder, name)
+        elif entry.is_dir(follow_symlinks=False):
+            self._enter(folder, name)
+        else:
+            what = _special(entry.stat(follow_symlinks=False).st_mode)
+            self._fault(folder, folder.shown + name, ProblemKind.SPECIAL, what)
 
     def _enter(self, folder: _Folder, name: bytes) -> None:
         if name in WORK_FOLDERS:
@@ -161,14 +180,14 @@ class Walk:
         else:
             self._stack.append(folder)
 
-    def _link(
-        self, folder: _Folder, entry: os.DirEntry[bytes], path: bytes
-    ) -> Iterator[FoundAlias]:
+    def _link(self, folder: _Folder, name: bytes) -> Iterator[FoundAlias]:
+        path = folder.shown + name
+        place = os.path.join(self.root, folder.real, name)
         try:
-            target = os.path.realpath(entry.path, strict=True)
+            target = os.path.realpath(place, strict=True)
         except OSError as error:
             if error.errno in _GONE:
-                message = f"is a symlink to nothing ({shown(os.readlink(entry.path))})"
+                message = f"is a symlink to nothing ({shown(os.readlink(place))})"
                 self._fault(folder, path, ProblemKind.LINK_DANGLING, message)
             elif error.errno == errno.ELOOP:
                 message = "is a symlink that ends at itself"
@@ -183,7 +202,7 @@ class Walk:
             return
         info = os.stat(target)  # follows: the target is resolved already
         if stat.S_ISREG(info.st_mode):
-            self._count_name()
+            self._count(1)
             yield FoundAlias(path, real)
         elif stat.S_ISDIR(info.st_mode):
             self._follow(folder, path, real)
