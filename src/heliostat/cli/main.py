@@ -38,7 +38,7 @@ COMMANDS = {
 GROUPS = {
     "tree": "Trees: add, scan, list what is published",
     "mirror": "Mirrors: list, show, probe, enable, disable",
-    "mirrors": "Mirrors from declarative files: plan, apply",
+    "mirrors": "Many mirrors: plan and apply their files, see a release spread",
     "jobs": "Jobs: what runs on which worker, how far, what waits",
     "geo": "Places of addresses: lookup, show, update",
     "state": "The state edges run on: publish, show, verify",

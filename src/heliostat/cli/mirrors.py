@@ -11,9 +11,13 @@ from rich.markup import escape
 from heliostat.cli.context import Settings, json_option
 
 if TYPE_CHECKING:
+    from heliostat.manager.probing.propagation import Propagation
     from heliostat.manager.registry.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+BAR_CHARS = 30
+"""Width of the bar that shows a share of bandwidth."""
 
 FilesArgument = Annotated[
     Path, typer.Argument(help="a folder of mirror files (*.toml), or one of them", metavar="PATH")
@@ -66,6 +70,62 @@ def apply(
         _show(settings, made, applied=True)
     elif not made.is_empty:
         settings.out.print("applied")
+
+
+@app.command()
+def propagation(
+    ctx: typer.Context,
+    tree: Annotated[str, typer.Argument(help="a tree's name", metavar="TREE")],
+    versions: Annotated[int, typer.Option(help="how many of the newest versions", min=1)] = 1,
+    json: JsonOption = False,
+) -> None:
+    """How a release spreads: who has it since when, and what share of mirrors and bandwidth."""
+    settings = Settings.of(ctx)
+    from heliostat.manager.setup import setup_django
+
+    loaded = settings.load()
+    setup_django(loaded)
+    from heliostat.manager.errors import NothingToProbeError
+    from heliostat.manager.probing.propagation import propagations
+
+    if loaded.config.tree(tree) is None:
+        names = ", ".join(section.name for section in loaded.config.trees) or "none yet"
+        raise NothingToProbeError(f'no tree is called "{tree}" (there are: {names})')
+    found = propagations(loaded, tree, versions)
+    if settings.json:
+        settings.print_json([one.to_json() for one in found])
+        return
+    if not found:
+        settings.err.print(f"{escape(tree)} was never scanned; run `heliostat tree scan`")
+    for one in found:
+        _show_propagation(settings, one)
+
+
+def _show_propagation(settings: Settings, found: Propagation) -> None:
+    out = settings.out
+    out.print(
+        f"[bold]{escape(found.tree)}[/] version {found.version},"
+        f" of {found.made_at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    for arrival in found.arrivals:
+        filled = round(arrival.share_of_bandwidth * BAR_CHARS)
+        bar = "█" * filled + "·" * (BAR_CHARS - filled)
+        later_s = max(0.0, (arrival.at - found.made_at).total_seconds())
+        out.print(
+            f"  {_later(later_s):>10}  {bar} {arrival.share_of_bandwidth:4.0%} of bandwidth,"
+            f" {arrival.share_of_mirrors:4.0%} of mirrors  {escape(arrival.mirror)}"
+        )
+    if found.lacking:
+        out.print(f"  not yet: {escape(', '.join(found.lacking))}")
+    elif not found.arrivals:
+        out.print("  no mirror was seen to hold anything of it")
+
+
+def _later(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"+{seconds / size:.0f} {unit}"
+    return f"+{seconds:.0f} s"
 
 
 def _make(settings: Settings, path: Path) -> Plan:

@@ -18,6 +18,7 @@ from rich.table import Table
 from heliostat.cli.context import Settings, json_option
 from heliostat.config.errors import ConfigError
 from heliostat.model.errors import HeliostatError
+from heliostat.model.tree import is_remote
 
 if TYPE_CHECKING:
     from heliostat.catalog import CatalogSummary, ScanProgress, ScanReport
@@ -37,7 +38,12 @@ JsonOption = Annotated[
 def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="what the tree is called: a-z, 0-9, . _ -")],
-    root: Annotated[str, typer.Argument(help="the folder that is published")],
+    root: Annotated[
+        str,
+        typer.Argument(
+            help="what is published: a folder, https://, rsync://, s3://BUCKET or USER@HOST:/PATH"
+        ),
+    ],
     prefix: Annotated[str, typer.Option(help="where it stands on the edges")] = "/",
     origin: Annotated[str, typer.Option(help="URL of the project's own server")] = "",
     fallback: Annotated[
@@ -49,12 +55,12 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Write a tree into the configuration (which is made when there is none)."""
-    from heliostat.catalog import resolve_root
+    from heliostat.catalog import check_root
     from heliostat.config.edit import add_tree, config_to_edit
 
     settings = Settings.of(ctx)
-    resolve_root(root)
-    folder = str(Path(root).absolute())
+    check_root(root)
+    folder = root if is_remote(root) else str(Path(root).absolute())
     path = config_to_edit(settings.config_path, os.environ)
     config = add_tree(
         path,
@@ -83,10 +89,17 @@ def scan(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="accept a tree without any file")
     ] = False,
+    allow_shrink: Annotated[
+        bool, typer.Option("--allow-shrink", help="accept a remote listing that lost many files")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Bring the catalog of one or more trees up to date with their folders."""
-    from heliostat.catalog import resolve_root
+    """Bring the catalog of one or more trees up to date with what is published.
+
+    Fit for a release's last step: when it ends with 0 the catalog is written, and a running
+    manager publishes it within seconds.
+    """
+    from heliostat.catalog import check_root
     from heliostat.cli.progress import ScanDisplay
 
     settings = Settings.of(ctx)
@@ -94,12 +107,12 @@ def scan(
     failed = 0
     trees = _chosen(settings, names or [])
     if len(trees) == 1:
-        resolve_root(trees[0].root, settings.load().data_dir)  # a wrong one leaves nothing behind
+        check_root(trees[0].root, settings.load().data_dir)  # a wrong one leaves nothing behind
     scan_one = _scanner(settings)
     for tree in trees:
         try:
             with ScanDisplay(settings.err) as display:
-                report = scan_one(tree.to_tree(), display.tell, allow_empty)
+                report = scan_one(tree.to_tree(), display.tell, allow_empty, allow_shrink)
         except KeyboardInterrupt:
             settings.err.print("interrupted; the next scan goes on from here")
             raise
@@ -151,21 +164,28 @@ def list_trees(ctx: typer.Context, json: JsonOption = False) -> None:
 
 def _scanner(
     settings: Settings,
-) -> Callable[[Tree, Callable[[ScanProgress], None], bool], ScanReport]:
+) -> Callable[[Tree, Callable[[ScanProgress], None], bool, bool], ScanReport]:
     """What scans one tree: the manager's way, which also tells the mirrors' records of it."""
     loaded = settings.load()
     if find_spec("django") is None:  # only the edge and the command line are installed
         from heliostat import catalog
 
-        return lambda tree, tell, allow_empty: catalog.scan(
-            tree, loaded.data_dir, tell, allow_empty=allow_empty
+        return lambda tree, tell, allow_empty, allow_shrink: catalog.scan_tree(
+            tree,
+            loaded.data_dir,
+            loaded.config.probe,
+            tell,
+            allow_empty=allow_empty,
+            allow_shrink=allow_shrink,
         )
     from heliostat.manager.setup import setup_django
 
     setup_django(loaded)
     from heliostat.manager.trees import scan_tree
 
-    return lambda tree, tell, allow_empty: scan_tree(loaded, tree, tell, allow_empty=allow_empty)
+    return lambda tree, tell, allow_empty, allow_shrink: scan_tree(
+        loaded, tree, tell, allow_empty=allow_empty, allow_shrink=allow_shrink
+    )
 
 
 def _chosen(settings: Settings, names: list[str]) -> list[TreeSection]:
@@ -199,10 +219,14 @@ def _show_report(settings: Settings, report: ScanReport) -> None:
     if report.hashed_bytes:
         rate = decimal(int(report.hashed_bytes / max(report.duration_s, 0.001)))
         counts.append(f"hashed {decimal(report.hashed_bytes)} at {rate}/s")
+    if report.without_digest:
+        counts.append(f"{report.without_digest:,} without a digest")
     counts.append(f"{report.duration_s:.1f} s")
     settings.out.print(f"{report.tree}: {'; '.join(counts)}", markup=False)
     from heliostat.catalog.problems import shown
 
+    for remark in report.remarks:
+        settings.err.print(f"  {remark}", markup=False)
     for problem in report.problems[:PROBLEMS_SHOWN]:
         settings.err.print(f"  {shown(problem.path)}: {problem.message}", markup=False)
     if report.problem_count > PROBLEMS_SHOWN:
