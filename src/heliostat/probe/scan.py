@@ -36,6 +36,9 @@ from heliostat.probe.visit import CatalogVisitor
 from heliostat.probe.walk import list_by_ftp, list_by_index
 
 
+UNREACHABLE = (FaultKind.DNS, FaultKind.CONNECT, FaultKind.TLS, FaultKind.PRIVATE_ADDRESS)
+
+
 @dataclass(frozen=True, slots=True)
 class ScanTarget:
     """One mirror and one tree it should carry."""
@@ -149,18 +152,23 @@ class _Scan:
         order = in_turn(ways, memory, self._now_s)
         remembered = order[0] if order != ways else None
         failed: list[Fault] = []
+        dead: set[str] = set()  # base URLs where nobody answers: no other way leads there
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + self._settings.scan_timeout_s
         for way in order:
             left_s = ends_s - loop.time()
             if failed and left_s <= 0:
                 break
+            if way.url in dead:
+                continue
             comparison = Comparison(target.catalog, match_times=target.tree.match_times)
             visitor = CatalogVisitor(target.catalog, comparison, memory, self._now_s, self._count)
             settings = self._settings.model_copy(update={"scan_timeout_s": max(0.1, left_s)})
             outcome = await self._list(way, settings, comparison, visitor)
             if isinstance(outcome, Fault):
                 failed.append(outcome)
+                if outcome.kind in UNREACHABLE:
+                    dead.add(way.url)
                 continue
             why = "; ".join(fault.reason for fault in failed)
             laddered_s = self._now_s
