@@ -35,7 +35,6 @@ from heliostat.probe.rsync import list_by_rsync
 from heliostat.probe.visit import CatalogVisitor
 from heliostat.probe.walk import list_by_ftp, list_by_index
 
-
 UNREACHABLE = (FaultKind.DNS, FaultKind.CONNECT, FaultKind.TLS, FaultKind.PRIVATE_ADDRESS)
 
 
