@@ -1,9 +1,12 @@
 """Scanning beside its peers: hashing beside sha256sum and openssl, an unchanged tree beside find.
 
-    python bench/catalog.py [--rounds 5] [--megabytes 768] [--files 100000] [--rows 1000000]
+    python bench/catalog.py [--rounds 5] [--megabytes 768] [--files 1000000] [--rows 1000000]
+                            [--extra sha1]
 
-All cores for everybody, files in the page cache, rounds in turn in one run; medians. The scan
-hashes every byte twice (the file and its 1 MiB pieces), the peers once, so that its best is 0.5.
+All cores for everybody, files in the page cache, rounds in turn in one run; medians. A scan hashes
+every byte twice, for the digest of the file and for those of its 1 MiB pieces, in one read. So does
+the peer "openssl, the same digests" (it is given each file twice, and once more for each --extra);
+the two peers above it only make the digest of the file. TMPDIR says where the trees are made.
 """
 
 from __future__ import annotations
@@ -31,17 +34,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=int, default=768)
-    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--extra", choices=("sha1", "md5", "sha512"), nargs="*", default=[])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="heliostat-bench-") as folder:
         work = Path(folder)
-        hashing(work / "large", options.megabytes, options.rounds)
+        hashing(work / "large", options.megabytes, options.rounds, tuple(options.extra))
         unchanged(work / "small", options.files, options.rounds)
         loading(work / "rows", options.rows, options.rounds)
 
 
-def hashing(work: Path, megabytes: int, rounds: int) -> None:
+def hashing(work: Path, megabytes: int, rounds: int, extra: tuple[str, ...]) -> None:
     root = work / "tree"
     root.mkdir(parents=True)
     count = max(2, megabytes * (1 << 20) // FILE_BYTES)
@@ -51,7 +55,10 @@ def hashing(work: Path, megabytes: int, rounds: int) -> None:
 
     def scan_all() -> None:
         shutil.rmtree(work / "data", ignore_errors=True)
-        scan(Tree(TREE, str(root)), work / "data")
+        scan(Tree(TREE, str(root), extra_digests=extra), work / "data")
+
+    def same_digests() -> None:
+        on_all_cores(root, "sh", "-c", " && ".join(_openssl(extra)), "openssl")
 
     times = in_turn(
         rounds,
@@ -59,6 +66,7 @@ def hashing(work: Path, megabytes: int, rounds: int) -> None:
             "heliostat tree scan": scan_all,
             "sha256sum": lambda: on_all_cores(root, "sha256sum"),
             "openssl dgst": lambda: on_all_cores(root, "openssl", "dgst", "-sha256"),
+            "openssl, same digests": same_digests,
         },
     )
     size = count * FILE_BYTES
@@ -67,6 +75,11 @@ def hashing(work: Path, megabytes: int, rounds: int) -> None:
     for name, seconds in times.items():
         print(f"  {name:22} {size / seconds / 1e6:8,.0f} MB/s   ratio {seconds / ours:.2f}")
     shutil.rmtree(work)
+
+
+def _openssl(extra: tuple[str, ...]) -> list[str]:
+    """Shell commands for the file "$1": for its digest and its pieces', then each further one."""
+    return ['openssl dgst -sha256 "$1" "$1"', *(f'openssl dgst -{name} "$1"' for name in extra)]
 
 
 def unchanged(work: Path, files: int, rounds: int) -> None:
@@ -81,7 +94,7 @@ def unchanged(work: Path, files: int, rounds: int) -> None:
     print(f"first scan of {files:,} small files: {time.perf_counter() - started:.2f} s")
 
     def find() -> None:
-        command = ["find", str(root), "-type", "f", "-printf", "%s %T@ %i %p\\0"]
+        command = ["find", str(root), "-type", "f", "-printf", "%s %T@ %i %P\\n"]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
     times = in_turn(
@@ -107,7 +120,7 @@ def loading(work: Path, rows: int, rounds: int) -> None:
         )
         for n in range(rows)
     )
-    connection.executemany("INSERT INTO file VALUES (NULL, ?, 1000, 1, 1, ?, 0, 0)", names)
+    connection.executemany("INSERT INTO file VALUES (NULL, ?, 1000, 1, 1, ?, 0, 0, 1)", names)
     connection.commit()
     connection.close()
 
