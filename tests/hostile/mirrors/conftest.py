@@ -29,6 +29,8 @@ public_url = "http://127.0.0.1:8099/"
 name = "isos"
 root = "tree"
 metadata = ["repomd.xml"]
+fallback = ["http://fallback.example/"]
+origin = "http://origin.example/"
 """
 MIB = 1 << 20
 FILES = {"iso/big.iso": 2 * MIB + 4096, "iso/small.iso": 3000, "notes.txt": 700}

@@ -23,7 +23,7 @@ from heliostat.manager.probing.records import holdings, statuses
 from heliostat.manager.probing.runs import run_liveness
 from heliostat.manager.probing.scans import run_scans
 from heliostat.manager.probing.view import view_of
-from heliostat.manager.registry.mirrors import events, list_mirrors
+from heliostat.manager.registry.mirrors import events, list_mirrors, set_enabled
 from heliostat.manager.registry.models import Event
 from heliostat.manager.setup import in_database
 from heliostat.manager.trees import scan_tree
@@ -122,10 +122,17 @@ class Zoo:
                 return considered.eligible
         raise AssertionError(f"{BAD} isn't considered at all")
 
-    def somebody_serves(self, path: str = "iso/big.iso") -> bool:
+    def location(self, path: str = "iso/big.iso") -> str:
+        """Where a client is sent to."""
         assert self._state is not None
         client = locate("198.51.100.7", self._state.zones)
-        return bool(explain_path(self._state, path.encode(), client, False).location)
+        return explain_path(self._state, path.encode(), client, False).location
+
+    async def is_alone(self) -> None:
+        """The good mirrors are disabled: who doesn't go to the bad one goes to nobody's mirror."""
+        for name in GOOD:
+            await in_database(set_enabled, name, False)
+        await self._publish()
 
     async def state(self) -> MirrorState:
         return (await in_database(statuses))[BAD].state
