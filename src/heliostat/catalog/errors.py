@@ -35,6 +35,23 @@ class EmptyTreeError(CatalogError, RefusedError):
         )
 
 
+class ShrunkTreeError(CatalogError, RefusedError):
+    """A remote listing that lost a large part of the tree: a fault far more often than a wish."""
+
+    def __init__(self, tree: str, root: str, gone: int, before: int) -> None:
+        super().__init__(
+            f'tree "{tree}": {gone:,} of {before:,} files are gone from {root}; the catalog is as'
+            " it was. If that is meant: heliostat tree scan --allow-shrink"
+        )
+
+
+class SourceError(CatalogError):
+    """A remote tree can't be listed as a whole."""
+
+    def __init__(self, tree: str, why: str) -> None:
+        super().__init__(f'tree "{tree}": {why}; the catalog is as it was')
+
+
 class ScanBusyError(CatalogError):
     """Another scan of the same tree is running."""
 

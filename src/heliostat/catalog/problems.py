@@ -22,6 +22,8 @@ class ProblemKind(StrEnum):
     LINK_DANGLING = "link-dangling"
     LINK_TO_LEFT_OUT = "link-to-left-out"
     TOO_DEEP = "too-deep"
+    CHECKSUM_FILE = "checksum-file"
+    """A checksum file can't be read, or what it says can't be believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
 from heliostat.catalog.store import catalog_path, connect, identity_of, meta_value
-from heliostat.model.catalog import SHA256_BYTES, CatalogTable
+from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES, CatalogTable
 
 FETCH_ROWS = 50_000
+_NO_DIGEST = bytes(SHA256_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Catalog:
     def _table(self, tree_name: str) -> CatalogTable:
         count = int(self._connection.execute("SELECT count(*) FROM file").fetchone()[0])
         numbers = np.empty((count, 5), dtype=np.int64)
+        known = np.empty(count, dtype=np.bool_)
         paths: list[bytes] = []
         digests: list[bytes] = []
         cursor = self._connection.execute(
@@ -119,9 +121,10 @@ class Catalog:
         while batch := cursor.fetchmany(FETCH_ROWS):
             path_column, digest_column, *number_columns = zip(*batch, strict=True)
             paths.extend(path_column)
-            digests.append(b"".join(digest_column))
+            digests.append(b"".join([digest or _NO_DIGEST for digest in digest_column]))
             for column, values in enumerate(number_columns):
                 numbers[row : row + len(batch), column] = values
+            known[row : row + len(batch)] = [bool(digest) for digest in digest_column]
             row += len(batch)
         sha256 = np.frombuffer(b"".join(digests), dtype=np.uint8)
         if sha256.size != count * SHA256_BYTES:
@@ -140,7 +143,7 @@ class Catalog:
             sizes_bytes=numbers[:, 1].astype(np.uint64),
             mtimes_s=numbers[:, 2] // 1_000_000_000,
             sha256=sha256.reshape(count, SHA256_BYTES)[order],
-            has_sha256=np.ones(count, dtype=np.bool_),
+            has_sha256=known[order],
             alias_of=numbers[:, 3].astype(np.uint32),
             changed_in=numbers[:, 4].astype(np.uint32),
             changed_at_s=self._changed_at_s(numbers[:, 4], numbers[:, 2] // 1_000_000_000),
@@ -160,7 +163,8 @@ class Catalog:
         return np.where(found >= 0, found, np.minimum(mtimes_s, scanned_at_s))
 
     def pieces(self, file_id: int) -> bytes:
-        """The sha256 of each piece of PIECE_BYTES, joined (32 bytes each); empty for no bytes.
+        """The sha256 of each piece of PIECE_BYTES, joined (32 bytes each); empty for no bytes, and
+        where they aren't known (trees whose bytes aren't here).
 
         Raises:
             UnknownFileError: there is no such file.
@@ -199,7 +203,7 @@ class Catalog:
         if row is None:
             raise self._unknown(file_id)
         names = ("sha256", "sha1", "md5", "sha512")
-        return {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        return {name: value for name, value in zip(names, row, strict=True) if value}
 
     def _unknown(self, file_id: int) -> UnknownFileError:
         return UnknownFileError(
@@ -210,7 +214,9 @@ class Catalog:
 def _pieces(size_bytes: int, sha256: bytes, pieces: bytes | None) -> bytes:
     if not size_bytes:
         return b""
-    return pieces or sha256  # one piece: its digest is the file's
+    if pieces:
+        return pieces
+    return sha256 if size_bytes <= PIECE_BYTES else b""  # one piece: its digest is the file's
 
 
 def load_table(data_dir: Path, tree_name: str) -> CatalogTable | None:

@@ -50,6 +50,10 @@ class ScanReport:
     """The first MAX_PROBLEMS of them."""
     problem_count: int
     duration_s: float
+    without_digest: int = 0
+    """Files of a remote tree of which no checksum file gives the sha256."""
+    remarks: tuple[str, ...] = ()
+    """What the source of a remote tree said of its listing."""
 
     @property
     def unchanged(self) -> int:
@@ -76,5 +80,7 @@ class ScanReport:
             "left_out": self.left_out,
             "problem_count": self.problem_count,
             "problems": [problem.to_json() for problem in self.problems],
+            "without_digest": self.without_digest,
+            "remarks": list(self.remarks),
             "duration_s": round(self.duration_s, 3),
         }

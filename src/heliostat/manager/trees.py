@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
+from heliostat.catalog import scans
 from heliostat.catalog.reader import Catalog, load_table
 from heliostat.catalog.report import ScanProgress, ScanReport
-from heliostat.catalog.scan import scan
 from heliostat.catalog.store import catalog_path
 from heliostat.config.load import LoadedConfig
 from heliostat.model.catalog import CatalogTable
@@ -22,6 +22,7 @@ def scan_tree(
     progress: Callable[[ScanProgress], None] | None = None,
     *,
     allow_empty: bool = False,
+    allow_shrink: bool = False,
     stop: threading.Event | None = None,
 ) -> ScanReport:
     """Scans a tree; `stop` ends it from another thread.
@@ -30,9 +31,17 @@ def scan_tree(
     (`CatalogTable.changed_in`).
 
     Raises:
-        CatalogError: see `heliostat.catalog.scan.scan`.
+        CatalogError: see `heliostat.catalog.scans.scan_tree`.
     """
-    return scan(tree, loaded.data_dir, progress, allow_empty=allow_empty, stop=stop)
+    return scans.scan_tree(
+        tree,
+        loaded.data_dir,
+        loaded.config.probe,
+        progress,
+        allow_empty=allow_empty,
+        allow_shrink=allow_shrink,
+        stop=stop,
+    )
 
 
 def load_catalogs(loaded: LoadedConfig) -> Mapping[str, CatalogTable]:

@@ -16,8 +16,8 @@ UNKNOWN_BYTES = -1
 
 MAX_LINE_BYTES = 64 * 1024
 """Of a line, a field or a text in XML; descriptions of packages are passed over."""
-MAX_CLAIMS = 20_000_000
-"""Of one checksum file."""
+MAX_CLAIMS = 2_000_000
+"""Of one checksum file; they are held until it is known to be whole. Debian has 70,000 packages."""
 
 
 class Claim(NamedTuple):

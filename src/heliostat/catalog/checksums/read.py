@@ -25,7 +25,7 @@ MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_LZMA_MEMORY_BYTES = 256 * 1024 * 1024
 MAX_ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
 
-_DAMAGED = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
+UNPACK_FAULTS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
 class _Readable(Protocol):
@@ -40,12 +40,12 @@ def read_claims(file: BinaryIO, path: bytes, kind: Kind) -> Iterator[list[Claim]
     parser = _parser(path, kind)
     try:
         read = 0
-        for data in _unpacked(file, kind.packing):
+        for data in unpacked(file, kind.packing):
             read += len(data)
             if read > MAX_UNPACKED_BYTES:
                 raise ChecksumFileError(f"unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
             yield parser.feed(data)
-    except _DAMAGED as error:
+    except UNPACK_FAULTS as error:
         what = str(error) or type(error).__name__
         raise ChecksumFileError(f"can't be unpacked ({what})") from None
     yield parser.finish()
@@ -61,7 +61,14 @@ def _parser(path: bytes, kind: Kind) -> ClaimParser:
     return RepodataParser(path)
 
 
-def _unpacked(file: BinaryIO, packing: str) -> Iterator[bytes]:
+def packing_of(name: str) -> str:
+    """How a file of that name is packed: gz, xz, zst, bz2, or ""."""
+    end = name.rpartition(".")[2]
+    return end if end in ("gz", "xz", "zst", "bz2") else ""
+
+
+def unpacked(file: BinaryIO, packing: str) -> Iterator[bytes]:
+    """The bytes of `file` unpacked. Raises: UNPACK_FAULTS: it is damaged, or breaks off."""
     if packing == "xz":
         return _xz(file)
     if packing == "zst":
