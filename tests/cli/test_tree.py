@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from heliostat.demo.servers import NginxServer, free_port
 
 RUN = [sys.executable, "-c", "from heliostat.cli.main import main; main()"]
 
@@ -66,7 +69,8 @@ def test_faults_are_one_sentence_and_an_exit_code(shell: Shell) -> None:
     cases = [
         (["tree", "list"], 1, "no configuration here"),
         (["tree", "add", "x", "nowhere"], 1, "nowhere: no such folder"),
-        (["tree", "add", "x", "rsync://host/x"], 1, "only local folders"),
+        (["tree", "add", "x", "ftp://host/x"], 1, "ftp:// isn't known"),
+        (["tree", "add", "x", "s3://"], 1, "s3://BUCKET/PREFIX"),
         (["tree", "add", "X", "files"], 1, '"X" can\'t be a name'),
         (["tree", "add"], 2, "Missing argument"),
     ]
@@ -98,3 +102,31 @@ def test_odd_entries_are_remarks_on_standard_error(shell: Shell) -> None:
     assert answer.returncode == 0
     assert "  out\\nside: is a symlink out of the tree, to /etc; not followed\n" in answer.stderr
     assert shell.run("--quiet", "tree", "scan").stderr == ""
+
+
+@pytest.mark.needs("nginx")
+def test_a_remote_tree_is_added_and_scanned_as_a_release_does_it(shell: Shell) -> None:
+    digest = hashlib.sha256(b"content").hexdigest()
+    (shell.tree / "SHA256SUMS").write_text(f"{digest}  a.iso\n")
+    (shell.tree / "notes").write_text("x")
+    with NginxServer(shell.tree, "127.0.0.1", free_port(), shell.folder / "nginx") as server:
+        added = shell.run("tree", "add", "isos", server.url)
+        assert added.stdout == f"heliostat.toml: added tree isos: {server.url} at /\n"
+        pushed = shell.run("tree", "scan", "isos")
+        assert pushed.returncode == 0
+        assert "3 files" in pushed.stdout
+        assert "3 added; 1 without a digest" in pushed.stdout
+        (report,) = shell.json("tree", "scan", "isos")
+        assert (report["without_digest"], report["unchanged"], report["version"]) == (1, 3, 1)
+        for number in range(30):
+            (shell.tree / f"f{number}").write_text("x")
+        shell.run("tree", "scan")
+        for number in range(30):
+            (shell.tree / f"f{number}").unlink()
+        refused = shell.run("tree", "scan")
+        assert (refused.returncode, "30 of 33 files are gone" in refused.stderr) == (3, True)
+        assert shell.run("tree", "scan", "--allow-shrink").returncode == 0
+    down = shell.run("tree", "scan")
+    assert (down.returncode, down.stdout) == (1, "")
+    assert "can't connect" in down.stderr
+    assert shell.json("tree", "list")[0]["files"] == 3
