@@ -258,6 +258,7 @@ class RemoteLedger:
             " c_sha256.digest, c_sha1.digest, c_md5.digest, c_sha512.digest"
             " FROM found t LEFT JOIN file k ON k.path = t.path"
             f" LEFT JOIN content x ON x.content_id = k.content_id {joins}"
+            " WHERE t.fresh OR EXISTS (SELECT 1 FROM claim c WHERE c.path = t.path)"
         )
         while batch := rows.fetchmany(WRITE_ROWS):
             decided = [self._decided(_Row(*row)) for row in batch]
