@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,36 +12,46 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from heliostat.catalog.sources import base
+from heliostat.catalog.sources import base, open_source
 from heliostat.catalog.sources import web as web_module
-from heliostat.catalog.sources.base import Looked
+from heliostat.catalog.sources.base import Looked, Source
 from heliostat.catalog.sources.web import WebSource
+from heliostat.config.schema import ProbeSection
 from heliostat.listing.entries import ListingError, ListingFault
 from heliostat.listing.pace import Pace
+from heliostat.model.tree import Tree
+from tests.support.authority import Authority
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def source_of(handler: Handler) -> AsyncIterator[WebSource]:
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on loopback; gives its port."""
     app = web.Application()
     app.router.add_route("*", "/{name:.*}", handler)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    async with aiohttp.ClientSession(
-        auto_decompress=False, headers={"Accept-Encoding": "identity"}
-    ) as session:
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def source_of(handler: Handler) -> AsyncIterator[WebSource]:
+    async with (
+        serving(handler) as port,
+        aiohttp.ClientSession(
+            auto_decompress=False, headers={"Accept-Encoding": "identity"}
+        ) as session,
+    ):
         url = f"http://127.0.0.1:{port}/t/"
-        try:
-            yield WebSource(url, session, Pace(1000, 4), timeout_s=1, total_s=5)
-        finally:
-            await runner.cleanup()
+        yield WebSource(url, session, Pace(1000, 4), timeout_s=1, total_s=5)
 
 
-async def fetched(source: WebSource, folder: Path, *paths: bytes) -> dict[bytes, bytes | str]:
+async def fetched(source: Source, folder: Path, *paths: bytes) -> dict[bytes, bytes | str]:
     found: dict[bytes, bytes | str] = {}
 
     async def take(path: bytes, place: Path | str) -> None:
@@ -50,7 +61,7 @@ async def fetched(source: WebSource, folder: Path, *paths: bytes) -> dict[bytes,
     return found
 
 
-async def looked(source: WebSource, *paths: bytes) -> dict[bytes, Looked | None]:
+async def looked(source: Source, *paths: bytes) -> dict[bytes, Looked | None]:
     found: dict[bytes, Looked | None] = {}
     await source.look(paths, found.__setitem__)
     return found
@@ -146,3 +157,31 @@ async def test_redirects_in_a_circle_end(tmp_path: Path) -> None:
     async with source_of(handler) as source:
         found = await fetched(source, tmp_path, b"a")
     assert "something odd" in str(found[b"a"])
+
+
+async def test_tls_is_checked_and_never_left_for_plain_http(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    async def plain(request: web.Request) -> web.Response:
+        if request.path == "/back":
+            raise web.HTTPFound(f"https://127.0.0.1:{secure_port}/t/good")
+        return web.Response(body=b"from anybody")
+
+    async def secure(request: web.Request) -> web.Response:
+        if request.path in ("/t/out", "/t/back"):
+            raise web.HTTPFound(f"http://127.0.0.1:{plain_port}{request.path[2:]}")
+        return web.Response(body=b"x")
+
+    context = authority.context("127.0.0.1")
+    async with serving(plain) as plain_port, serving(secure, context) as secure_port:
+        tree = Tree("t", f"https://127.0.0.1:{secure_port}/t")
+        folder = tmp_path / "fetched"
+        folder.mkdir()
+        async with open_source(tree, ProbeSection(ca=authority.ca_file)) as source:
+            found = await fetched(source, folder, b"good", b"out", b"back")
+        assert found[b"good"] == b"x"
+        assert "redirects to plain http" in str(found[b"out"])
+        assert "redirects to plain http" in str(found[b"back"])
+        async with open_source(tree, ProbeSection()) as source:
+            with pytest.raises(ListingError, match="certificate is refused"):
+                await fetched(source, folder, b"good")

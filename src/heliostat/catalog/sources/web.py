@@ -159,8 +159,9 @@ class WebSource:
         )
 
     def _is_absent(self, url: str, response: aiohttp.ClientResponse) -> bool:
-        if url.startswith("https:") and response.url.scheme != "https":
-            what = f"redirects to {response.url.scheme}, and anybody could answer there"
+        hops = (*response.history, response)
+        if url.startswith("https:") and any(hop.url.scheme != "https" for hop in hops):
+            what = "redirects to plain http, where anybody could answer"
             raise ListingError(ListingFault.REFUSED, f"{url}: {what}")
         if response.status in ABSENT:
             return True
