@@ -213,7 +213,7 @@ def test_an_empty_tree_is_refused_unless_allowed(shop: Workshop) -> None:
     [
         ("{tmp}/nowhere", "nowhere: no such folder"),
         ("{tmp}/file", "is not a folder"),
-        ("rsync://host/module", "only local folders"),
+        ("rsync://host/module", "no folder on this machine"),
         ("{tmp}", "is inside this tree"),
     ],
 )

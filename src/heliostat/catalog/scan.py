@@ -100,8 +100,7 @@ def resolve_root(root: str, data_dir: Path | None = None) -> Path:
     """
     if "://" in root:
         raise TreeRootError(
-            f"{root}: only local folders can be scanned in this release; copy the tree to this"
-            " machine (rsync) and give that folder"
+            f"{root}: is no folder on this machine; trees elsewhere are listed, not read"
         )
     try:
         resolved = Path(root).resolve(strict=True)
