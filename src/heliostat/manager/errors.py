@@ -47,6 +47,16 @@ class BusyError(ManagerError):
         )
 
 
+class ReportListenError(ManagerError):
+    """The address for reports of edges can't be listened at."""
+
+    def __init__(self, address: str, error: OSError) -> None:
+        super().__init__(
+            f"{address}: can't be listened at for reports ({error.strerror}); change [manager]"
+            " report_listen, or stop what listens there"
+        )
+
+
 class LeaseLostError(ManagerError):
     """A job went to another worker: what this one found is not stored."""
 

@@ -35,8 +35,9 @@ from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
 from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.events import prune as prune_events
 from heliostat.manager.probing.runs import run_liveness
-from heliostat.manager.publish import PlacesStamp, Publisher
+from heliostat.manager.publish import PlacesStamp, Publisher, Recorded
 from heliostat.manager.registry.mirrors import list_mirrors
+from heliostat.manager.reports.views import doubts, note_suspicion
 from heliostat.manager.rounds import Rounds
 from heliostat.manager.setup import in_database
 from heliostat.manager.tree_watch import TreeWatch
@@ -115,6 +116,7 @@ class Jobs:
         self._registry_stamp: Stamp | None = None
         self._published_stamp: tuple[Stamp, PlacesStamp] | None = None
         self._published_s = monotonic()
+        self._suspects = ""
         self._watch_wanted = asyncio.Event()
         self._publish_wanted = asyncio.Event()
         self._hosts_wanted = asyncio.Event()
@@ -259,11 +261,24 @@ class Jobs:
             await _set_or_after(self._publish_wanted, retry_s)
             await asyncio.sleep(GATHER_S)
             self._publish_wanted.clear()
-            retry_s = None if await self._boundary.guarded("publish", self._publish) else RETRY_S
+            went_well = await self._boundary.guarded("publish", self._publish)
+            retry_s = None if went_well and not self._suspects else RETRY_S
+
+    async def _suspects_itself(self, recorded: Recorded) -> bool:
+        """Whether it's rather us than the mirrors; told when it begins and when it ends."""
+        why = await in_database(doubts, recorded, self._publisher.published_serving())
+        if why != self._suspects and bool(why) != bool(self._suspects):
+            tell = log.error if why else log.info
+            tell("the manager suspects itself" if why else "no suspicion any more", reason=why)
+            await in_database(note_suspicion, why)
+        self._suspects = why
+        return bool(why)
 
     async def _publish(self) -> None:
         places = await self._in_thread(self._publisher.places_stamp)
         recorded = await in_database(self._publisher.read)
+        if await self._suspects_itself(recorded):
+            return
         self._published_stamp = recorded.stamp, places
         self._published_s = monotonic()
         publish = partial(self._publisher.publish_recorded, recorded, datetime.now(UTC))

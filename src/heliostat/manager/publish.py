@@ -127,6 +127,14 @@ class Publisher:
                 {tree.name: self._holdings.of(tree.name) for tree in self._loaded.config.trees},
             )
 
+    def published_serving(self) -> frozenset[str]:
+        """The mirrors that serve in the state this publisher last published; none before that."""
+        state = self._remembered.state
+        if state is None:
+            return frozenset()
+        mirrors = state.router.world.mirrors
+        return frozenset(routed.mirror.name for routed in mirrors if not routed.why_out)
+
     def places_stamp(self) -> PlacesStamp:
         """Differs when a source of places was replaced; cheap."""
         return tuple(

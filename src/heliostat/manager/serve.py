@@ -1,15 +1,20 @@
 """`heliostat serve`: the manager's jobs in this process and one edge in a process of its own.
 
 The edge is a child, so that a scan never takes time from a redirect; it is started again when it
-ends by itself, and ended with this process.
+ends by itself, and ended with this process. It reports what its watch sees over a loopback port,
+with a secret that is made anew each time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import secrets
 import signal
+import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +22,7 @@ import structlog
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.children import die_with_parent
+from heliostat.manager.errors import ReportListenError
 from heliostat.manager.locks import only_one
 from heliostat.manager.setup import setup_django
 
@@ -57,9 +63,22 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
         return 1
 
     tasks = [asyncio.create_task(until_stopped()), asyncio.create_task(jobs())]
+    manager, edge = loaded.config.manager, loaded.config.edge
+    if manager.report_listen:
+        sock = _bound(manager.report_listen)
+        tasks.append(asyncio.create_task(_reports(sock, manager.report_tokens)))
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
-        tasks.append(asyncio.create_task(_keep_edge(loaded.path, flags)))
+        own: dict[str, str] = {}
+        if not edge.report_url:
+            sock, node = _bound("127.0.0.1:0"), edge.node or socket.gethostname()[:63]
+            token = f"own-{secrets.token_urlsafe(24)}"
+            tasks.append(asyncio.create_task(_reports(sock, {node: token})))
+            own = {
+                "HELIOSTAT_EDGE__REPORT_URL": f"http://127.0.0.1:{sock.getsockname()[1]}/",
+                "HELIOSTAT_EDGE__REPORT_TOKEN": token,
+            }
+        tasks.append(asyncio.create_task(_keep_edge(loaded.path, flags, own)))
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
@@ -67,13 +86,34 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
     return max(task.result() for task in done)
 
 
-async def _keep_edge(config: Path, flags: list[str]) -> int:
+async def _reports(sock: socket.socket, tokens: Mapping[str, str]) -> int:
+    from heliostat.manager.reports.server import serve_reports
+
+    await serve_reports(sock, tokens)
+    return 1
+
+
+def _bound(address: str) -> socket.socket:
+    """A listening socket at HOST:PORT.
+
+    Raises: ReportListenError: the address can't be used.
+    """
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if "[" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family)
+    except OSError as error:
+        raise ReportListenError(address, error) from error
+
+
+async def _keep_edge(config: Path, flags: list[str], own: Mapping[str, str]) -> int:
     """Keeps an edge running; gives up with its exit code only when it can't even start."""
     has_run = False
     while True:
         edge = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "heliostat", "--config", str(config), *flags, "edge"),
+            env={**os.environ, **own},
             preexec_fn=die_with_parent(signal.SIGTERM),
             start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
         )

@@ -28,6 +28,8 @@ SPECS: Final = (
     Spec("watch_lines", "gauge", ("mirror",), "Ways to a mirror: scheme and family."),
     Spec("watch_lines_down", "gauge", ("mirror",), "Those that no client is sent to now."),
     Spec("watch_suspects_itself", "gauge", (), "1: takes its own network to be at fault."),
+    Spec("reports_total", "counter", (), "Reports of the watch that the manager took."),
+    Spec("reports_failed_total", "counter", (), "Reports that it did not take."),
     Spec("watch_family_lacking", "gauge", ("family",), "1: this machine seems to lack it."),
 )
 

@@ -21,6 +21,7 @@ from heliostat.edge.processes.children import Place
 from heliostat.edge.processes.counting import make_collector
 from heliostat.edge.processes.errors import ListenError
 from heliostat.edge.processes.listeners import Listener
+from heliostat.edge.processes.reporter import ReportSettings
 from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.steward import StewardTask, run_steward
 from heliostat.edge.processes.worker import Assigned, WorkerTask, run_worker
@@ -151,6 +152,11 @@ def _steward_place(
             restarts=around.restarts(),
             make_collector=partial(make_collector, generation.section, held.folder),
             watch=_watch_settings(generation.config) if generation.section.watch else None,
+            report=ReportSettings.of(
+                generation.section.report_url,
+                generation.section.node,
+                generation.section.report_token,
+            ),
         )
         return run_steward(task, channel)
 

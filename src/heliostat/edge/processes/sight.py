@@ -111,6 +111,22 @@ class Sight:
             "mirrors": mirrors,
         }
 
+    def told(self) -> dict[str, Any] | None:
+        """The same as the manager takes it (`heliostat.manager.reports.form`)."""
+        if self._watch is None:
+            return None
+        report = self._watch.report
+        return {
+            "suspects_itself": report.suspects_itself,
+            "detail": list(report.detail),
+            "lines": {one.mirror: len(one.lines) for one in report.mirrors},
+            "down": [
+                {"mirror": mirror, "scheme": scheme, "family": family}
+                for mirror, scheme, family in sorted(report.down)
+            ],
+            "reasons": {one.mirror: one.last_fault for one in report.mirrors if one.last_fault},
+        }
+
     def _changed(self, report: WatchReport) -> None:
         self._brief = report
         self._on_change()

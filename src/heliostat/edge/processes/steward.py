@@ -39,6 +39,7 @@ from heliostat.edge.processes.remarks import (
     state_remark,
     suspicion_remarks,
 )
+from heliostat.edge.processes.reporter import Reporter, ReportSettings
 from heliostat.edge.processes.rundir import STEWARD_LOCK, STEWARD_SOCKET, RunFolder
 from heliostat.edge.processes.sight import Sight
 from heliostat.edge.sync import StateSync
@@ -78,6 +79,8 @@ class StewardTask:
     restarts: int
     watch: WatchSettings | None = None
     """None: no mirror is looked at."""
+    report: ReportSettings | None = None
+    """None: nothing is reported to a manager."""
     make_collector: Callable[[], Collector] | None = None
     """Called once the steward is at work: no other one writes to the spool then."""
 
@@ -95,6 +98,7 @@ class Steward:
         self._is_settled = False
         """True once it is known whether anything is held."""
         self._sight = Sight(None, self._tell)
+        self._reporter: Reporter | None = None
         self._certificate_eye = CertificateEye(task.certificate)
         self._state_alarm = DailyAlarm()
         self._collector: Collector | None = None
@@ -147,11 +151,17 @@ class Steward:
             self._collector = self._task.make_collector()
             self._collector.register(self._own_metrics)
         self._sight = Sight(self._task.watch, self._tell)
+        if self._task.report is not None:
+            self._reporter = Reporter(self._task.report, self._sight.told)
         if self._state is not None:
             self._put_to_use(self._state)
         self._channel.send({"ready": self._version})
         await asyncio.gather(
-            self._sync.run(), self._serve_admin(), self._watch_certificate(), self._sight.run()
+            self._sync.run(),
+            self._serve_admin(),
+            self._watch_certificate(),
+            self._sight.run(),
+            *([self._reporter.run()] if self._reporter else []),
         )
 
     async def _look_at_source(self) -> None:
@@ -206,6 +216,8 @@ class Steward:
         """Says to the workers what has changed."""
         news = self._news()
         if news != self._told:
+            if self._reporter is not None and news["down"] != self._told.get("down", []):
+                self._reporter.changed()
             self._told = news
             self._hub.tell(news)
 
@@ -323,6 +335,11 @@ class Steward:
                 "certificate_end_timestamp_seconds": {(): certificate.ends_at_s},
                 "certificate_refused": {(): bool(certificate.fault)},
                 "certificate_refusals_total": {(): self._certificate_eye.refusals},
+            }
+        if self._reporter is not None:
+            values |= {
+                "reports_total": {(): self._reporter.sent},
+                "reports_failed_total": {(): self._reporter.failed},
             }
         return metrics_of(values | self._sight.figures())
 

@@ -1,0 +1,168 @@
+"""Reports of edges: who may, in which form, what is stored, and when a manager doubts itself."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from heliostat.config.load import LoadedConfig
+from heliostat.manager.probing import models as rows
+from heliostat.manager.probing.view import view_of
+from heliostat.manager.registry.mirrors import events
+from heliostat.manager.reports.form import MAX_REPORT_BYTES, WatchReport
+from heliostat.manager.reports.server import PATH, report_app
+from heliostat.manager.reports.store import record_report
+from heliostat.manager.reports.suspicion import suspicion
+from heliostat.manager.reports.views import seen_down
+from heliostat.manager.setup import in_database
+from tests.manager.samples import WHEN, declare, register
+
+TOKENS = {"fra": "secret-of-fra", "nyc": "secret-of-nyc"}
+
+
+def report(*down: tuple[str, str, int], node: str = "fra", **more: Any) -> dict[str, Any]:
+    return {
+        "node": node,
+        "lines": {"a.example": 2, "b.example": 1},
+        "down": [{"mirror": m, "scheme": s, "family": f} for m, s, f in down],
+        "reasons": {m: "no answer" for m, _, _ in down},
+        **more,
+    }
+
+
+async def posted(
+    body: bytes | Mapping[str, Any], token: str = "secret-of-fra", path: str = PATH
+) -> tuple[int, str]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with TestClient(TestServer(report_app(TOKENS))) as client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = await client.post(path, data=io.BytesIO(raw), headers=headers)
+        return answer.status, await answer.text()
+
+
+@pytest.fixture
+def two_mirrors(loaded: LoadedConfig) -> None:
+    register(declare("a.example"), declare("b.example"))
+
+
+@pytest.mark.usefixtures("two_mirrors")
+async def test_a_report_is_stored_shown_and_told_once() -> None:
+    down = ("a.example", "https", 4)
+    assert (await posted(report(down, ("gone.example", "http", 4))))[0] == 204
+    assert (await posted(report(down)))[0] == 204
+    view = await in_database(view_of, "a.example")
+    (seen,) = view.seen_from
+    assert (seen.vantage, seen.down, seen.lines) == ("fra", (("https", 4),), 2)
+    assert seen.is_fresh
+    assert view.to_json()["seen_from"][0]["down"] == ["https/IPv4"]
+    told = [e for e in await in_database(events, "a.example") if e.kind == "view"]
+    assert [(e.before, e.after) for e in told] == [("answers", "down")]
+    assert told[0].reason == "from fra: https over IPv4 down (no answer)"
+    await posted(report())
+    told = [e for e in await in_database(events, "a.example") if e.kind == "view"]
+    assert (told[0].before, told[0].after) == ("down", "answers")
+    assert not [e for e in await in_database(events, "b.example") if e.kind == "view"]
+
+
+@pytest.mark.usefixtures("two_mirrors")
+async def test_only_a_node_with_its_own_token_is_heard() -> None:
+    assert await posted(report(), "") == (401, "No node has this token.\n")
+    assert await posted(report(), "secret-of-nobody") == (401, "No node has this token.\n")
+    assert await posted(report(), "secret-of-nyc") == (403, "This token is another node's.\n")
+    assert not await in_database(rows.Vantage.objects.count)
+
+
+@pytest.mark.usefixtures("two_mirrors")
+async def test_bad_reports_are_told_what_is_wrong() -> None:
+    status, text = await posted(b"not json")
+    assert status == 400
+    assert "JSON" in text
+    status, text = await posted(report(("a.example", "gopher", 4)))
+    assert (status, text.partition(":")[0]) == (400, "down.0.scheme")
+    assert (await posted(b"[" * MAX_REPORT_BYTES + b"["))[0] == 413
+    assert (await posted(report(), path="/other"))[0] == 404
+
+
+@pytest.mark.usefixtures("two_mirrors")
+def test_a_node_that_suspects_itself_says_nothing_of_mirrors() -> None:
+    down = ("a.example", "https", 4)
+    record_report(WatchReport.model_validate(report(down, suspects_itself=True)), WHEN)
+    assert not rows.VantageView.objects.exists()
+    assert rows.Vantage.objects.get().suspects_itself
+
+
+@pytest.mark.usefixtures("two_mirrors")
+def test_only_what_was_said_lately_by_who_trusts_itself_counts() -> None:
+    both = [("a.example", "https", 4), ("a.example", "http", 4), ("b.example", "https", 4)]
+    record_report(WatchReport.model_validate(report(*both)), WHEN)
+    one = report(("a.example", "https", 4), node="nyc")
+    record_report(WatchReport.model_validate(one), WHEN)
+    assert seen_down(WHEN + timedelta(seconds=9)) == {
+        "fra": {"a.example", "b.example"},
+        "nyc": set(),
+    }
+    record_report(WatchReport.model_validate({"node": "nyc", "suspects_itself": True}), WHEN)
+    assert list(seen_down(WHEN)) == ["fra"]
+    assert seen_down(WHEN + timedelta(minutes=6)) == {}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=20,
+)
+
+
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+@settings(max_examples=200)
+def test_whatever_comes_is_a_report_or_refused(raw: bytes) -> None:
+    with suppress(ValidationError):  # and nothing else, which would be a 500
+        assert WatchReport.model_validate_json(raw).node
+
+
+MANY = [f"m{number}" for number in range(10)]
+
+
+def test_a_few_mirrors_that_fail_are_their_own_matter() -> None:
+    assert not suspicion(MANY, MANY[5:], {})
+    assert not suspicion(MANY[:3], [], {})
+    assert not suspicion([], [], {})
+
+
+def test_when_nothing_can_be_reached_and_nobody_else_sees_it_is_us() -> None:
+    assert suspicion(MANY, [], {}) == (
+        "10 of 10 mirrors failed at once, and nothing at all can be reached from here"
+    )
+    assert not suspicion(MANY, MANY[:1], {}), "one answers: the network is well"
+
+
+def test_what_others_see_decides() -> None:
+    assert suspicion(MANY, MANY[:2], {"fra": set()}) == (
+        "8 of 10 mirrors failed at once, but most of them answer as seen from fra"
+    )
+    assert not suspicion(MANY, MANY[:2], {"fra": set(MANY)})
+    assert not suspicion(MANY, [], {"fra": set(MANY), "nyc": set(MANY[:3])})
+    assert suspicion(MANY, [], {"fra": {"m1"}, "nyc": set(MANY[:3]), "sgp": set()})
+
+
+names = st.sets(st.sampled_from(MANY))
+
+
+@given(names, names, st.dictionaries(st.sampled_from("xyz"), names))
+def test_never_without_most_mirrors_lost(
+    served: set[str], serving: set[str], seen: dict[str, set[str]]
+) -> None:
+    if suspicion(served, serving, seen):
+        assert len(served) >= 4
+        assert len(served - serving) * 2 > len(served)
+        assert not all(served - serving <= down for down in seen.values()) or not seen
