@@ -52,7 +52,7 @@ def list_(ctx: typer.Context, json: JsonOption = False) -> None:
             coloured(view.shown_state),
             view.mirror.place.country,
             _ago(view.status.since_s),
-            escape(view.shown_reason),
+            escape(view.short_reason),
         ]
         for view in found
     ]
@@ -208,7 +208,7 @@ def _show_probes(
                 row.append(scan.method or "–")
                 row.append(f"{scan.held:,}/{total:,}" if total is not None else f"{scan.held:,}")
                 row.append(f"{scan.duration_s:.1f} s")
-            rows.append([*row, escape(view.shown_reason)])
+            rows.append([*row, escape(view.short_reason)])
     _print_table(settings, [*columns, "reason"], rows)
 
 

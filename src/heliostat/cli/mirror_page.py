@@ -63,8 +63,7 @@ def show_history(settings: Settings, view: MirrorView) -> None:
     for event in reversed(view.events):
         out.print(f"[bold]{_time(event.at)}[/]  {escape(event.sentence)}")
         for key, value in event.evidence.items():
-            if value not in ("", [], {}):
-                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for text in _texts(value):
                 out.print(f"    [dim]{escape(key)}[/] {escape(text)}")
 
 
@@ -122,6 +121,17 @@ def _scans(settings: Settings, view: MirrorView) -> None:
             out.print(f"    {prefix}{escape(scan.reason)}")
     if not view.scans:
         out.print("  none yet")
+
+
+def _texts(value: object) -> list[str]:
+    """A piece of evidence, line by line; nothing for what is empty."""
+    if isinstance(value, dict):
+        return [f"{key}: {text}" for key, one in value.items() for text in _texts(one)]
+    if isinstance(value, list):
+        if value and all(isinstance(one, dict) and "sentence" in one for one in value):
+            return [one["sentence"] for one in value]
+        return [json.dumps(value, ensure_ascii=False)] if value else []
+    return [str(value)] if value not in ("", None) else []
 
 
 def _time(at: datetime) -> str:

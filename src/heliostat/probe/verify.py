@@ -231,9 +231,9 @@ class _Reading:
 def line_rate(read: Read) -> float:
     """Bytes a second of the line, without the round trips in which TCP opens its window.
 
-    `waited_s` stands for one round trip. At most nine tenths of the time are taken out, as the
+    `waited_s` stands for one round trip. At most three quarters of the time are taken out, as the
     window may have been open already.
     """
     rounds = math.log2(1 + read.size_bytes / INITIAL_WINDOW_BYTES)
-    line_s = max(read.body_s - read.waited_s * rounds, read.body_s / 10)
+    line_s = max(read.body_s - read.waited_s * rounds, read.body_s / 4)
     return read.size_bytes / max(line_s, 1e-6)

@@ -46,8 +46,12 @@ class EventRecord:
         what = self.kind
         if self.kind == "state":
             what = f"{self.before} → {self.after}"
-        elif self.kind in ("scan", "bytes", "endpoint"):
+        elif self.kind in ("scan", "endpoint"):
             what = f"{self.kind} {self.after}"
+        elif self.kind in ("bytes", "note", "view"):
+            what = ""  # the reason says it all
+        if not what:
+            return self.reason
         return f"{what}: {self.reason}" if self.reason else what
 
 
@@ -104,6 +108,11 @@ class MirrorView:
         if self.disabled_by:
             return self.disabled_reason or "disabled by hand"
         return self.status.reason or "; ".join(scan.reason for scan in self.scans if scan.reason)
+
+    @property
+    def short_reason(self) -> str:
+        """The same for a list: without digests, which nobody reads there."""
+        return self.shown_reason.partition(": expected sha256")[0]
 
     def to_json(self) -> dict[str, Any]:
         checked = {status.endpoint: status for status in self.status.endpoints}
