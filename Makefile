@@ -43,6 +43,8 @@ bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a sh
 	$(BIN)/python bench/watch.py
 	$(BIN)/python bench/geo.py
 	$(BIN)/python bench/catalog.py
+	$(BIN)/python bench/scan.py
+	$(BIN)/python bench/truth.py
 
 soak: setup ## two minutes of kill -9 of any process of an edge under load
 	$(BIN)/python bench/soak.py 120

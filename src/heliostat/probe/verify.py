@@ -20,6 +20,7 @@ import aiohttp
 from pyroaring import BitMap
 
 from heliostat.config.schema import ProbeSection
+from heliostat.listing.pace import Pace
 from heliostat.model.mirror import Mirror, Scheme
 from heliostat.model.tree import Tree
 from heliostat.probe.boundary import unexpected
@@ -114,7 +115,9 @@ async def verify_mirror(
             open_session(guard, settings) as session,
             asyncio.timeout(settings.scan_timeout_s),
         ):
-            await _Reading(urls, session, guard, settings, result, progress).read(chosen)
+            rate = mirror.requests_per_s or settings.requests_per_s
+            pace = Pace(rate, settings.connections_per_mirror)
+            await _Reading(urls, session, guard, settings, pace, result, progress).read(chosen)
     except TimeoutError:
         pass  # what was read until then counts
     except Exception as error:  # noqa: BLE001  one mirror's trouble must not end the others'
@@ -135,11 +138,13 @@ class _Reading:
         session: aiohttp.ClientSession,
         guard: Guard,
         settings: ProbeSection,
+        pace: Pace,
         result: VerifyResult,
         progress: Callable[[int, int], None],
     ) -> None:
         self._urls, self._session, self._guard = urls, session, guard
-        self._settings, self._result, self._progress = settings, result, progress
+        self._settings, self._pace = settings, pace
+        self._result, self._progress = result, progress
         self._in_a_row = self._done = self._total = 0
         self._tried: dict[str, int] = dict.fromkeys(urls, 0)
         self._failed: dict[str, list[tuple[Fault, Spot]]] = {url: [] for url in urls}
@@ -188,7 +193,8 @@ class _Reading:
 
     async def _once(self, url: str, piece: Piece) -> Read | Fault:
         timeout_s = self._settings.timeout_s
-        return await read_range(self._session, self._guard, url, piece, timeout_s, self._count)
+        async with self._pace:
+            return await read_range(self._session, self._guard, url, piece, timeout_s, self._count)
 
     def _count(self, size_bytes: int) -> None:
         self._result.bytes_read += size_bytes

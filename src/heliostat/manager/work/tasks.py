@@ -14,9 +14,11 @@ from heliostat.config.load import LoadedConfig
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.probing.insights import Insights
 from heliostat.manager.probing.scans import Progress, run_scans
+from heliostat.manager.registry.mirrors import get_mirror
 from heliostat.manager.setup import in_database
 from heliostat.manager.trees import KeptCatalogs
 from heliostat.manager.work import leases, limits
+from heliostat.probe.hours import next_allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +52,7 @@ async def scan_mirror(name: str) -> None:
             fence=partial(leases.fence, mine.lease),
         )
         if summary.again_soon:
+            mirror = await in_database(get_mirror, name)
             at = await in_database(leases.database_now) + limits.AGAIN_AFTER
+            at = next_allowed(mirror, at)  # at night, if that is when its operator wants it
             await in_database(scan_mirror.using(run_after=at).enqueue, name)
