@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ from heliostat.model.place import Place
 from heliostat.model.tree import Tree
 from heliostat.routing.decide import decide
 from heliostat.routing.explain import explain
+from heliostat.routing.prices import (
+    HALVING_MS,
+    MOST_MS,
+    RATE_ENOUGH_BYTES_PER_S,
+    line_price_ms,
+)
 from heliostat.routing.router import NEAR_MIRRORS, Router
 from heliostat.routing.shares import make_row
 from heliostat.routing.world import Request, RoutedMirror, World
@@ -41,8 +48,9 @@ def routed(
     exclude: tuple[str, ...] = (),
     max_file_bytes: int = 0,
     has_ipv4: bool = True,
+    has_ipv6: bool = True,
 ) -> RoutedMirror:
-    continent = {"DE": "EU", "US": "NA", "JP": "AS"}[country]
+    continent = {"DE": "EU", "FR": "EU", "US": "NA", "JP": "AS"}[country]
     mirror = Mirror(
         name,
         place=Place(country, continent, "", 0, latitude, longitude),
@@ -50,6 +58,7 @@ def routed(
         exclude_countries=exclude,
         max_file_bytes=max_file_bytes,
         has_ipv4=has_ipv4,
+        has_ipv6=has_ipv6,
     )
     return RoutedMirror(
         mirror,
@@ -231,3 +240,47 @@ def test_rows_from_the_nearest_are_those_of_all(
             row = router.row(zone, 0, fileset, False, False)
             assert (row.mirrors, row.shares) == (expected.mirrors, expected.shares)
             assert row.others == expected.others[: len(row.others)]
+
+
+def test_no_fallback_serves_metadata() -> None:
+    tree = Tree(
+        "t",
+        "/srv/t",
+        prefix="/püb/",
+        fallback=("http://fallback/",),
+        origin="http://origin/",
+        metadata=("repodata/*.xml",),
+    )
+    router = router_of(routed("de"), held=[False], tree=tree)
+    for relative, base in {
+        "repodata/repomd.xml": "http://origin/",
+        "other/repodata/repomd.xml": "http://fallback/",
+        "a.iso": "http://fallback/",
+    }.items():
+        asked = replace(request(), path=f"püb/{relative}".encode())
+        assert decide(asked, router).base_url == base
+
+
+def test_a_family_that_is_broken_there_takes_only_its_clients_away() -> None:
+    world = router_of(routed("de"), routed("us", "US", 40.7, -74.0)).world
+    router = Router(replace(world, broken=frozenset({("de", "http", 6)})))
+    assert decide(request(0), router).base_url == "http://de/t/"
+    assert decide(request(0, is_ipv6=True), router).base_url == "http://us/t/"
+    assert decide(request(0, is_https=True, is_ipv6=True), router).base_url == "https://de/t/"
+
+
+def test_who_has_no_ipv6_at_all_serves_its_clients_by_ipv4() -> None:
+    world = router_of(routed("de", has_ipv6=False)).world
+    router = Router(replace(world, broken=frozenset({("de", "http", 6)})))
+    assert decide(request(0, is_ipv6=True), router).base_url == "http://de/t/"
+
+
+def test_a_slow_line_is_left_for_a_fast_one_that_is_not_too_far() -> None:
+    assert line_price_ms(None) == line_price_ms(RATE_ENOUGH_BYTES_PER_S) == 0
+    assert line_price_ms(RATE_ENOUGH_BYTES_PER_S / 8) == 3 * HALVING_MS
+    assert line_price_ms(0) == MOST_MS
+    near, far = routed("de"), routed("fr", "FR", 48.9, 2.4)
+    world = router_of(near, far).world
+    slow = Router(replace(world, price_ms=[line_price_ms(500_000), 0.0]))
+    assert decide(request(0), slow).base_url == "http://fr/t/"
+    assert decide(request(0), Router(world)).base_url == "http://de/t/"

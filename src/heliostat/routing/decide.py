@@ -39,7 +39,7 @@ def decide(
     if row.mirrors:
         return _mirror(request, router, row, skip)
     plain = router.world.trees[tree]
-    relative = request.path[len(plain.prefix) - 1 :]
+    relative = request.path[len(plain.prefix.encode()) - 1 :]
     is_metadata = router.world.metadata[tree](relative)
     for answer, bases in (
         (Answer.FALLBACK, () if is_metadata else plain.fallback),
