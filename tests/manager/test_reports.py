@@ -123,6 +123,40 @@ json_values = st.recursive(
 )
 
 
+ODD = [
+    (b"junk", {"Content-Encoding": "gzip"}),
+    (b"junk", {"Content-Encoding": "deflate"}),
+    (b"{}", {"Content-Type": "text/html; charset=\xff"}),
+    (b"[" * 100_000, {}),
+    (b'{"node": "fra", "detail": ["\\ud800"]}', {}),
+    (b'{"node": "fra", "lines": {"\xff": 1}}', {}),
+]
+
+
+@pytest.mark.usefixtures("two_mirrors")
+async def test_nothing_that_is_sent_is_a_fault_of_ours() -> None:
+    async with TestClient(TestServer(report_app(TOKENS))) as client:
+        for body, headers in ODD:
+            wanted = {"Authorization": "Bearer secret-of-fra", **headers}
+            answer = await client.post(PATH, data=body, headers=wanted)
+            text = await answer.text()
+            assert (answer.status, text.count("\n")) == (400, 1), (body[:40], headers, text)
+        for token in ("\xff", "\udcff", "secret-of-fra\udcff", "x" * 5000):
+            answer = await client.post(PATH, data=b"{}", headers={"Authorization": f"Bearer {token}"})
+            assert answer.status == 401, token[:20]
+        for scheme in ("", "Basic secret-of-fra", "secret-of-fra"):
+            answer = await client.post(PATH, data=b"{}", headers={"Authorization": scheme})
+            assert answer.status == 401, scheme
+
+
+@pytest.mark.usefixtures("two_mirrors")
+async def test_names_that_no_mirror_has_are_passed_over_however_many() -> None:
+    down = [("a.example", "https", 4), ("nul\0", "https", 4)]
+    down += [(f"unknown{number}", "http", 6) for number in range(40_000)]  # of 4 MiB at most
+    assert (await posted(report(*down, reasons={})))[0] == 204
+    assert await in_database(rows.VantageView.objects.count) == 2
+
+
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=200)
 def test_whatever_comes_is_a_report_or_refused(raw: bytes) -> None:

@@ -201,7 +201,7 @@ def test_killing_the_nearest_mirror_moves_downloads_within_one_liveness_period(s
     took_s = until(lambda: site.choice(path, CLIENTS["DE"]) == "second")
     print(f"moved after {took_s:.1f} s with liveness every {LIVENESS_S} s")
     shown = json.loads(site.heliostat("mirror", "show", "near", "--json"))
-    assert shown["state"] == "failing"
+    assert shown["state"] in ("failing", "out")  # by how many looks have passed
     assert "refused" in shown["reason"]
     http.start()
     until(lambda: site.choice(path, CLIENTS["DE"]) == "near")
