@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from heliostat.manager.reports.form import MAX_REPORT_BYTES, WatchReport
 from heliostat.manager.reports.store import record_report
 from heliostat.manager.setup import in_database
+from heliostat.model.errors import HeliostatError
+from heliostat.probe.results import printable
 
 log = structlog.get_logger()
 
@@ -38,15 +40,21 @@ def report_app(tokens: Mapping[str, str]) -> web.Application:
                 raw = await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="The report took too long.\n") from None
+        except web.RequestPayloadError:  # broken off, or badly cut in chunks
+            raise web.HTTPBadRequest(text="The report's body can't be read.\n") from None
         try:
             report = WatchReport.model_validate_json(raw)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the report"
+            where = printable(".".join(str(part) for part in first["loc"])) or "the report"
             raise web.HTTPBadRequest(text=f"{where}: {first['msg']}\n") from None
         if not _knows([tokens.get(report.node, "")], _token(request)):
             raise web.HTTPForbidden(text="This token is another node's.\n")
-        await in_database(partial(record_report, report))
+        try:
+            await in_database(partial(record_report, report))
+        except HeliostatError as error:
+            log.warning("a report is not stored", node=report.node, reason=str(error))
+            raise web.HTTPServiceUnavailable(text="Reports can't be stored now.\n") from None
         return web.Response(status=204)
 
     app = web.Application(client_max_size=MAX_REPORT_BYTES)
@@ -56,7 +64,8 @@ def report_app(tokens: Mapping[str, str]) -> web.Application:
 
 async def serve_reports(sock: socket.socket, tokens: Mapping[str, str]) -> None:
     """Takes reports at a bound socket until cancelled."""
-    runner = web.AppRunner(report_app(tokens), access_log=None)
+    # what is said to be compressed is no report; unpacked, junk would be a fault of ours
+    runner = web.AppRunner(report_app(tokens), access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         await web.SockSite(runner, sock).start()
@@ -74,7 +83,7 @@ def _token(request: web.Request) -> str:
 
 def _knows(tokens: Iterable[str], given: str) -> bool:
     """Whether `given` is one of `tokens`; takes as long whichever it is."""
-    found = False
+    found, sent = False, given.encode("utf-8", "surrogateescape")  # as aiohttp decoded it
     for token in tokens:
-        found |= bool(token) and hmac.compare_digest(token.encode(), given.encode())
+        found |= bool(token) and hmac.compare_digest(token.encode(), sent)
     return found

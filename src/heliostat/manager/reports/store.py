@@ -38,7 +38,8 @@ def _record_views(vantage: rows.Vantage, report: WatchReport, at: datetime) -> i
         if [line.scheme, line.family] not in down[line.mirror]:
             down[line.mirror].append([line.scheme, line.family])
     named = report.lines.keys() | down.keys()
-    mirrors = {m.name: m for m in Mirror.objects.filter(name__in=named)}
+    # not `name__in`: a stranger's names may be many, and have what no database takes (NUL)
+    mirrors = {m.name: m for m in Mirror.objects.only("name") if m.name in named}
     known = {view.mirror_id: view for view in rows.VantageView.objects.filter(vantage=vantage)}
     changed = 0
     for name, mirror in mirrors.items():
