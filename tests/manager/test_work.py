@@ -86,7 +86,7 @@ def test_a_lease_that_runs_out_while_nobody_takes_it_over_is_still_ours() -> Non
 
 def test_a_job_that_ends_every_worker_is_given_up_in_the_end() -> None:
     scan_mirror.enqueue("a.example")
-    for turn in range(limits.MAX_ATTEMPTS):
+    for turn in range(limits.MAX_LOSSES):
         lease = leases.take(f"w{turn}")
         assert lease is not None
         silence(lease.job_id)
@@ -100,11 +100,21 @@ def test_a_worker_that_stops_gives_its_jobs_back_at_once() -> None:
     scan_mirror.enqueue("a.example")
     lease = leases.take("going")
     assert lease is not None
-    leases.give_back(lease)
+    leases.fence(lease, "isos")
+    leases.give_back_all("going")
     assert Job.objects.get().state == READY
     other = leases.take("staying")
     assert other is not None
     assert other.token > lease.token
+    assert other.done_parts == {"isos"}, "what is stored is not done again"
+
+
+def test_orderly_stops_are_no_losses() -> None:
+    scan_mirror.enqueue("a.example")
+    for turn in range(3 * limits.MAX_LOSSES):
+        assert leases.take(f"w{turn}") is not None
+        leases.give_back_all(f"w{turn}")
+    assert leases.take("the last") is not None
 
 
 def test_the_standard_interface_tells_how_a_task_went() -> None:

@@ -35,9 +35,9 @@ from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
 from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.events import prune as prune_events
 from heliostat.manager.probing.runs import run_liveness
-from heliostat.manager.publish import PlacesStamp, Publisher, Recorded
+from heliostat.manager.publish import PlacesStamp, Publisher
 from heliostat.manager.registry.mirrors import list_mirrors
-from heliostat.manager.reports.views import doubts, note_suspicion
+from heliostat.manager.reports.views import Doubt
 from heliostat.manager.rounds import Rounds
 from heliostat.manager.setup import in_database
 from heliostat.manager.tree_watch import TreeWatch
@@ -116,7 +116,7 @@ class Jobs:
         self._registry_stamp: Stamp | None = None
         self._published_stamp: tuple[Stamp, PlacesStamp] | None = None
         self._published_s = monotonic()
-        self._suspects = ""
+        self._doubt = Doubt(probe.liveness_s)
         self._watch_wanted = asyncio.Event()
         self._publish_wanted = asyncio.Event()
         self._hosts_wanted = asyncio.Event()
@@ -262,25 +262,14 @@ class Jobs:
             await asyncio.sleep(GATHER_S)
             self._publish_wanted.clear()
             went_well = await self._boundary.guarded("publish", self._publish)
-            retry_s = None if went_well and not self._suspects else RETRY_S
-
-    async def _suspects_itself(self, recorded: Recorded) -> bool:
-        """Whether it's rather us than the mirrors; told when it begins and when it ends."""
-        why = await in_database(doubts, recorded, self._publisher.published_serving())
-        if why != self._suspects and bool(why) != bool(self._suspects):
-            tell = log.error if why else log.info
-            tell("the manager suspects itself" if why else "no suspicion any more", reason=why)
-            await in_database(note_suspicion, why)
-        self._suspects = why
-        return bool(why)
+            retry_s = None if went_well and not self._doubt.why else RETRY_S
 
     async def _publish(self) -> None:
         places = await self._in_thread(self._publisher.places_stamp)
         recorded = await in_database(self._publisher.read)
-        if await self._suspects_itself(recorded):
-            return
         self._published_stamp = recorded.stamp, places
         self._published_s = monotonic()
+        recorded = await in_database(self._doubt.judged, recorded)
         publish = partial(self._publisher.publish_recorded, recorded, datetime.now(UTC))
         try:
             published = await self._in_thread(publish)

@@ -55,8 +55,8 @@ Pieces = Callable[[str], AbstractContextManager[PieceSource]]
 
 @dataclass(slots=True)
 class ScanJob:
-    """What all scans of one run share. `fence` is called within the transaction that stores a
-    result, and raises when the caller may no longer store any."""
+    """What all scans of one run share. `fence` is called with the tree within the transaction that
+    stores its result, and raises when the caller may no longer store any."""
 
     loaded: LoadedConfig
     insights: Insights = field(default_factory=Insights)
@@ -64,7 +64,7 @@ class ScanJob:
     on_result: Callable[[ScanResult], None] | None = None
     on_change: Callable[[], None] | None = None
     on_progress: Progress = lambda tree, phase, done, total: None
-    fence: Callable[[], None] | None = None
+    fence: Callable[[str], None] | None = None
     clock: Callable[[], float] = time.time
     rng: random.Random = field(default_factory=random.SystemRandom)
     lookup: Lookup = system_lookup
@@ -80,7 +80,8 @@ async def run_scans(
     on_result: Callable[[ScanResult], None] | None = None,
     on_change: Callable[[], None] | None = None,
     on_progress: Progress | None = None,
-    fence: Callable[[], None] | None = None,
+    fence: Callable[[str], None] | None = None,
+    skip: Collection[str] = (),
     clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
     lookup: Lookup = system_lookup,
@@ -88,8 +89,9 @@ async def run_scans(
     """Scans and verifies what the mirrors (of `names`, or all) hold of each catalog.
 
     A mirror is scanned for the trees it has an endpoint for and `catalogs` has a catalog of.
-    `pieces` gives digests of pieces when they aren't in this machine's catalogs. `on_change` is
-    called at once for each result that changed something routing goes by.
+    Trees of `skip` are passed over. `pieces` gives digests of pieces when they aren't in this
+    machine's catalogs. `on_change` is called at once for each result that changed something
+    routing goes by.
     Raises: UnknownMirrorError: a name that isn't registered; what `fence` raises.
     """
     job = ScanJob(
@@ -107,6 +109,8 @@ async def run_scans(
     mirrors = await in_database(chosen_mirrors, names)
     by_mirror: dict[str, list[ScanTarget]] = {}
     for target in scan_targets(loaded, catalogs, mirrors):
+        if target.tree.name in skip:
+            continue
         by_mirror.setdefault(target.mirror.name, []).append(target)
     summaries: list[_Stored] = []
 
@@ -150,7 +154,8 @@ async def _scan(job: ScanJob, target: ScanTarget) -> _Stored:
         else:
             outcome = await _verified(job, target, known, insight, listing, outcome)
     store = partial(record_outcome, lagging_after_s=settings.lagging_after_s)
-    changed = await in_database(counted, store, outcome, job.fence)
+    fence = partial(job.fence, tree.name) if job.fence else None
+    changed = await in_database(counted, store, outcome, fence)
     if changed and job.on_change:
         job.on_change()
     if result is not None and job.on_result:

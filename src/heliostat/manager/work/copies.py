@@ -10,13 +10,14 @@ import asyncio
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
 import zstandard
-from django.db import transaction
+from django.db import connections, transaction
 
 from heliostat.catalog.reader import Catalog
 from heliostat.catalog.store import catalog_path, connect, identity_of
@@ -55,7 +56,7 @@ async def offer_all(loaded: LoadedConfig) -> None:
         key = await asyncio.to_thread(_key, path)
         if key is None or await in_database(_has, tree.name, key):
             continue
-        await in_database(_copy, tree.name, key, path)
+        await _beside(partial(_copy, tree.name, key, path))
 
 
 async def take_all(loaded: LoadedConfig) -> None:
@@ -63,7 +64,20 @@ async def take_all(loaded: LoadedConfig) -> None:
     for tree in loaded.config.trees:
         path = catalog_path(loaded.data_dir, tree.name)
         held = await asyncio.to_thread(_key, path) if path.exists() else None
-        await in_database(_take, tree.name, path, held)
+        await _beside(partial(_take, tree.name, path, held))
+
+
+async def _beside(work: Callable[[], None]) -> None:
+    """Runs in a thread with a database connection of its own: copies take long, heartbeats wait
+    for nobody."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()  # of this thread
+
+    await asyncio.to_thread(run)
 
 
 def _key(path: Path) -> tuple[str, int] | None:

@@ -35,6 +35,8 @@ class Lease:
     subject: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    done_parts: frozenset[str] = frozenset()
+    """What an earlier worker has stored already."""
 
 
 def database_now() -> datetime:
@@ -68,7 +70,8 @@ def take(worker: str) -> Lease | None:
             job.save()
     except IntegrityError:  # another worker began one for the same subject at this moment
         return None
-    return Lease(job.pk, job.token, job.task, job.subject, tuple(job.args), job.kwargs)
+    done = frozenset(job.done_parts)
+    return Lease(job.pk, job.token, job.task, job.subject, tuple(job.args), job.kwargs, done)
 
 
 def keep(lease: Lease, progress: Mapping[str, Any]) -> bool:
@@ -76,14 +79,17 @@ def keep(lease: Lease, progress: Mapping[str, Any]) -> bool:
     return bool(_held(lease).update(heartbeat_at=database_now(), progress=dict(progress)))
 
 
-def fence(lease: Lease) -> None:
-    """Counts a result as stored; call it in the transaction that stores it, before all else.
+def fence(lease: Lease, part: str = "") -> None:
+    """Counts the result of a part as stored; call it in the transaction that stores it, first.
 
     Raises: LeaseLostError: another worker has the job.
     """
     # The update locks the job's row: nobody can take it over before this transaction has ended.
     if not _held(lease).update(stored=F("stored") + 1):
         raise LeaseLostError(lease.subject)
+    job = _held(lease).get()
+    job.done_parts = [*job.done_parts, part]
+    job.save(update_fields=["done_parts"])
 
 
 def finish(lease: Lease, reason: str = "", error: Mapping[str, Any] | None = None) -> bool:
@@ -98,12 +104,11 @@ def finish(lease: Lease, reason: str = "", error: Mapping[str, Any] | None = Non
     )
 
 
-def give_back(lease: Lease) -> None:
-    """The job waits again for any worker: this one is going."""
+def give_back_all(worker: str) -> None:
+    """The jobs of a worker that is going wait again for any other."""
     with transaction.atomic():
-        job = _held(lease).select_for_update().first()
-        if job is not None:
-            _wait_again(job, database_now(), f"{job.owner} was stopped")
+        for job in Job.objects.select_for_update().filter(owner=worker, state=RUNNING):
+            _wait_again(job, database_now(), f"{worker} was stopped")
 
 
 def greet(worker: str, *, wants_copies: bool = False) -> None:
@@ -147,12 +152,13 @@ def _expire(now: datetime) -> None:
         for job in jobs:
             reason = f"{job.owner} stopped answering"
             log.warning("a job is taken from a silent worker", job=job.subject, worker=job.owner)
+            job.losses += 1
             _wait_again(job, now, reason)
 
 
 def _wait_again(job: Job, now: datetime, reason: str) -> None:
     waits = Job.objects.filter(task=job.task, subject=job.subject, state=READY).exists()
-    if waits or len(job.workers) >= limits.MAX_ATTEMPTS:
+    if waits or job.losses >= limits.MAX_LOSSES:
         job.state, job.finished_at = FAILED, now
     else:
         job.state, job.run_after = READY, None

@@ -10,8 +10,8 @@ LEASE: Final = timedelta(seconds=30)
 """A worker that was not heard of for this long has lost its job: six heartbeats."""
 POLL_S: Final = 1.0
 """Between two looks of an idle worker for work."""
-MAX_ATTEMPTS: Final = 5
-"""A job that ended this many workers isn't given to another."""
+MAX_LOSSES: Final = 5
+"""A job that silenced this many workers isn't given to another."""
 FINISHED_KEPT: Final = timedelta(days=2)
 WORKERS_KEPT: Final = timedelta(days=1)
 AGAIN_AFTER: Final = timedelta(seconds=60)

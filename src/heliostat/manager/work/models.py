@@ -37,6 +37,10 @@ class Job(models.Model):
     workers = models.JSONField(default=list)
     """All that took it, in order."""
     token = models.PositiveIntegerField(default=0)
+    losses = models.PositiveSmallIntegerField(default=0)
+    """How often its worker stopped answering."""
+    done_parts = models.JSONField(default=list)
+    """Trees whose results are stored: who takes the job over goes on with the others."""
     heartbeat_at = models.DateTimeField(null=True)
     progress = models.JSONField(default=dict)
     stored = models.PositiveIntegerField(default=0)

@@ -50,6 +50,7 @@ async def scan_mirror(name: str) -> None:
             on_progress=mine.on_progress,
             on_change=mine.on_change,
             fence=partial(leases.fence, mine.lease),
+            skip=mine.lease.done_parts,
         )
         if summary.again_soon:
             mirror = await in_database(get_mirror, name)

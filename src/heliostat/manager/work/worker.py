@@ -60,7 +60,7 @@ class Worker:
         self._catalogs = catalogs or KeptCatalogs(self._loaded)
         self._insights = insights or Insights()
         self._on_change = on_change
-        self._running: dict[asyncio.Task[None], Lease] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._boundary = Boundary()
         self.done = 0
@@ -96,11 +96,11 @@ class Worker:
             if lease is None:
                 return
             job = asyncio.create_task(self._run(lease))
-            self._running[job] = lease
+            self._running.add(job)
             job.add_done_callback(self._ended)
 
     def _ended(self, job: asyncio.Task[None]) -> None:
-        self._running.pop(job, None)
+        self._running.discard(job)
         self._woken.set()
         if not job.cancelled() and (fault := job.exception()) is not None:
             log.error("a job's end could not be stored; its lease runs out", exc_info=fault)
@@ -158,14 +158,13 @@ class Worker:
 
     async def _stop(self) -> None:
         """Ends what runs, and gives it back."""
-        left = dict(self._running)
+        left = list(self._running)
         for job in left:
             job.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        for lease in left.values():
-            with contextlib.suppress(Exception):  # the database is away: the lease runs out
-                await in_database(leases.give_back, lease)
-        with contextlib.suppress(Exception):
+        # By name: also what was being taken when we were told to stop.
+        with contextlib.suppress(Exception):  # the database is away: the leases run out
+            await in_database(leases.give_back_all, self.name)
             await in_database(leases.leave, self.name)
 
 
