@@ -7,6 +7,7 @@ pauses; what is told is the newest, never a queue. The form is `heliostat.manage
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 from collections.abc import Callable
@@ -27,6 +28,11 @@ LONGEST_PAUSE_S: Final = 120.0
 JITTER: Final = 0.2
 PATH: Final = "-/report/watch"
 MAX_ANSWER_BYTES: Final = 4096
+MAX_REPORT_BYTES: Final = 4 * 1024 * 1024
+"""The manager takes no more; a report that is longer goes without the reasons, and then not."""
+MAX_DETAIL: Final = 50
+"""Sentences, each of at most MAX_SENTENCE_CHARS."""
+MAX_SENTENCE_CHARS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +69,23 @@ class Reporter:
             while True:
                 body = self._tell()
                 if body is not None:
-                    reason = await self._send(session, {"node": self._settings.node, **body})
+                    reason = await self._send(session, {**body, "node": self._settings.node})
                     pause_s = min(LONGEST_PAUSE_S, 2 * pause_s) if reason else EVERY_S
                     self._say(reason)
                 await self._pause(pause_s, may_hurry=pause_s == EVERY_S)
 
     async def _send(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> str:
         """ "", or why it was not taken."""
-        headers = {"Authorization": f"Bearer {self._settings.token}"}
+        headers = {
+            "Authorization": f"Bearer {self._settings.token}",
+            "Content-Type": "application/json",
+        }
         try:
             async with session.post(
-                self._settings.url + PATH, json=body, headers=headers, allow_redirects=False
+                self._settings.url + PATH,
+                data=_packed(body),
+                headers=headers,
+                allow_redirects=False,
             ) as answer:
                 if answer.status == 204:
                     self.sent += 1
@@ -101,3 +113,22 @@ class Reporter:
             return
         await asyncio.sleep(SOON_S if may_hurry else pause_s)
         self._changed.clear()
+
+
+def _packed(body: dict[str, Any]) -> bytes:
+    """The report as it is sent, within its bounds.
+
+    Raises: ValueError: it is too long even without the reasons.
+    """
+    reasons = {name: _clean(reason) for name, reason in body.get("reasons", {}).items()}
+    detail = [_clean(sentence) for sentence in body.get("detail", [])[:MAX_DETAIL]]
+    for some in (reasons, {}):
+        packed = json.dumps({**body, "detail": detail, "reasons": some}).encode()
+        if len(packed) <= MAX_REPORT_BYTES:
+            return packed
+    raise ValueError(f"the report is longer than {MAX_REPORT_BYTES} bytes")
+
+
+def _clean(sentence: str) -> str:
+    """As UTF-8 can have it: what mirrors say may have half a character in it."""
+    return sentence[:MAX_SENTENCE_CHARS].encode("utf-8", "replace").decode("utf-8")
