@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroaring import BitMap
 from structlog.testing import capture_logs
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.jobs import Jobs
 from heliostat.manager.probing.recording import record_liveness
 from heliostat.manager.probing.records import statuses
-from heliostat.manager.registry.mirrors import events
+from heliostat.manager.registry.models import Event
 from heliostat.manager.reports.form import WatchReport
 from heliostat.manager.reports.store import record_report
 from heliostat.manager.reports.suspicion import suspicion
@@ -23,6 +24,7 @@ from heliostat.manager.reports.views import MANAGER
 from heliostat.manager.setup import in_database
 from heliostat.manager.trees import load_catalogs, scan_tree
 from heliostat.model.mirror import MirrorState
+from heliostat.state.opened import open_state
 from tests.manager.samples import declare, liveness, register, store_holding
 from tests.support.worlds import holding_of
 
@@ -98,7 +100,7 @@ class World:
     """Five mirrors that serve in the published state, on a real database."""
 
     def __init__(self, loaded: LoadedConfig) -> None:
-        self.jobs, self._loaded = Jobs(loaded), loaded
+        self.jobs = Jobs(loaded)
         self._at_s = int(datetime.now(UTC).timestamp())
 
     async def looks(self, names: Iterable[str], reason: str = "") -> None:
@@ -110,11 +112,17 @@ class World:
         """The mirrors that serve in the state, after one more publication."""
         await self.jobs._look_for_changes()
         await self.jobs._publish()
-        return set(self.jobs._publisher.published_serving())
+        store = self.jobs._publisher.store
+        mirrors = open_state(store, store.manifest()).router.world.mirrors
+        return {routed.mirror.name for routed in mirrors if not routed.why_out}
 
     async def told(self) -> list[tuple[str, str]]:
-        found = await in_database(events, MANAGER)
-        return [(event.kind, event.after) for event in reversed(found)]
+        """What the manager said of itself, oldest first."""
+        return [(e.kind, e.after) for e in reversed(await self.suspicions())]
+
+    async def suspicions(self) -> list[Event]:
+        found: list[Event] = await in_database(list, Event.objects.filter(mirror=MANAGER))
+        return sorted(found, key=lambda event: event.pk, reverse=True)
 
 
 @pytest.fixture
@@ -127,7 +135,7 @@ def world(loaded: LoadedConfig, tmp_path: Path) -> World:
     world = World(loaded)
     for name in FIVE:
         record_liveness(liveness(name, at_s=world._at_s))
-        store_holding(holding_of(catalog, name, catalog.file_ids))
+        store_holding(holding_of(catalog, name, BitMap(catalog.file_ids)))
     return world
 
 
@@ -148,7 +156,7 @@ async def test_a_manager_cut_off_keeps_the_state_until_mirrors_have_proved_good(
         await world.looks(FIVE)
         assert await world.published() == set(FIVE)
     assert await world.told() == [("suspicion", "suspects itself"), ("suspicion", "")]
-    (begun,) = [e for e in await in_database(events, MANAGER) if e.after]
+    (begun,) = [event for event in await world.suspicions() if event.after]
     assert begun.evidence == {"lost": FIVE, "served": 5, "vantages": []}
 
 
@@ -170,6 +178,6 @@ async def test_mirrors_that_answer_with_wrong_files_are_no_suspicion(
     assert await world.published() == set(FIVE)
     catalog = load_catalogs(loaded)["isos"]
     for name in FIVE[:4]:
-        await in_database(store_holding, holding_of(catalog, name, catalog.file_ids[:0]))
+        await in_database(store_holding, holding_of(catalog, name, BitMap()))
     assert await world.published() == set(FIVE[4:])
     assert await world.told() == []
