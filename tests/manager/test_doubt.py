@@ -72,3 +72,11 @@ def test_what_people_take_out_stays_out_meanwhile() -> None:
     published = doubt.judged(fewer)
     assert doubt.why
     assert not published.statuses[MANY[0]].state.serves
+
+
+def test_a_manager_that_was_restarted_while_cut_off_goes_by_the_state_on_disk() -> None:
+    before = recorded(dict.fromkeys(MANY, MirrorState.GOOD)).statuses
+    doubt = Doubt(30, published=before)
+    published = doubt.judged(recorded(dict.fromkeys(MANY, MirrorState.OUT)))
+    assert doubt.why
+    assert serving(published) == 10

@@ -75,6 +75,15 @@ def test_who_never_served_needs_no_proof() -> None:
     assert walk(DEAD, WELL) == [S.OUT, S.GOOD]
 
 
+def test_scans_prove_nothing() -> None:
+    moved = step(S.OUT, Memory(has_served=True, outs_s=(0.0,)), WELL, 10, is_look=True)
+    assert moved.state is S.RETURNING
+    for turn in range(50):
+        moved = step(moved.state, moved.memory, WELL, 10 + turn, is_look=False)
+    assert moved.state is S.RETURNING
+    assert step(moved.state, moved.memory, WELL, 100, is_look=True).state is S.GOOD
+
+
 def test_each_time_out_within_a_day_asks_for_twice_the_proof() -> None:
     state, memory, at_s, waited = S.NEW, Memory(), 0.0, []
     for sight in (WELL,):

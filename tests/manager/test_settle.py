@@ -19,7 +19,9 @@ from tests.probe.helpers import table
 
 NOTHING = np.empty(0, np.intp)
 IDS = range(100, 110)
-CATALOG = table({b"%d" % number: 10 for number in range(10)})
+CATALOG = replace(
+    table({b"%d" % number: 10 for number in range(10)}), has_sha256=np.ones(10, np.bool_)
+)
 """Ids 100 to 109, all of version 1; the catalog is version 3."""
 
 ids = st.sets(st.sampled_from(IDS)).map(BitMap)
@@ -56,7 +58,9 @@ def settled(
     catalog: CatalogTable = CATALOG,
     metadata: np.ndarray = NOTHING,
 ) -> Settled:
-    return settle(before, catalog, listing(held, catalog), seen, Folders.of(catalog), metadata)
+    readable = np.ones(len(catalog), np.bool_) if seen else np.zeros(len(catalog), np.bool_)
+    folders = Folders.of(catalog)
+    return settle(before, catalog, listing(held, catalog), seen, folders, metadata, readable)
 
 
 def test_what_is_listed_is_held_unless_its_bytes_say_no() -> None:
@@ -73,7 +77,13 @@ def test_the_bytes_of_before_are_no_wrong_bytes() -> None:
     assert found.held == BitMap([100])
     assert not found.wrong
     assert found.lag.files == 1
-    again = replace(before, catalog_version=4, held=found.held, rejected=found.rejected)
+    again = replace(
+        before,
+        catalog_version=4,
+        held=found.held,
+        rejected=found.rejected,
+        unsure=found.unsure,
+    )
     later = settled(again, BitMap([100, 101]), read(BitMap(), 101), changed(101))
     assert not later.wrong, "nor at the next scan"
     assert later.held == BitMap([100])
@@ -83,6 +93,30 @@ def test_the_bytes_of_before_are_no_wrong_bytes() -> None:
     assert right.held == BitMap([100, 101])
 
 
+def test_what_changed_is_not_held_before_it_was_read() -> None:
+    before = known(BitMap([100, 101]))
+    found = settled(before, BitMap([100, 101]), read(BitMap()), changed(100, 101))
+    assert not found.held
+    assert found.unsure == BitMap([100, 101])
+    unreadable = settled(before, BitMap([100, 101]), None, changed(100, 101))
+    assert unreadable.held == BitMap([100, 101]), "where bytes can't be read the listing counts"
+
+
+def test_who_is_ahead_or_lost_the_file_is_no_liar() -> None:
+    seen = read(BitMap())
+    seen.newer = BitMap([100])
+    found = settled(known(BitMap([100, 101])), BitMap([100, 101]), seen)
+    assert found.held == BitMap([101])
+    assert not found.wrong
+
+
+def test_wrong_bytes_of_metadata_are_not_wrong_but_not_held() -> None:
+    rows = np.array([0], np.intp)
+    found = settled(known(BitMap([100])), BitMap([100, 101]), read(BitMap(), 100), metadata=rows)
+    assert not found.wrong
+    assert found.held == BitMap([101])
+
+
 def test_a_verified_file_that_turns_wrong_is_wrong() -> None:
     before = known(BitMap([100]), verified=BitMap([100]))
     found = settled(before, BitMap([100]), read(BitMap(), 100))
@@ -90,11 +124,13 @@ def test_a_verified_file_that_turns_wrong_is_wrong() -> None:
     assert not found.verified
 
 
-def test_metadata_is_held_only_when_it_was_just_read() -> None:
-    rows = np.array([0, 1], np.intp)
-    before = known(BitMap([100, 101]), verified=BitMap([100, 101]))
-    found = settled(before, BitMap([100, 101, 102]), read(BitMap([101])), metadata=rows)
-    assert found.held == BitMap([101, 102])
+def test_metadata_is_held_only_when_it_was_read_in_its_present_version() -> None:
+    rows = np.array([0, 1, 2], np.intp)
+    before = known(BitMap([100, 101, 102]), verified=BitMap([100, 102]))
+    found = settled(
+        before, BitMap([100, 101, 102, 103]), read(BitMap([101])), changed(102), metadata=rows
+    )
+    assert found.held == BitMap([100, 101, 103])
 
 
 def test_what_was_wrong_stays_so_until_it_is_seen_right_or_changes() -> None:
@@ -102,11 +138,16 @@ def test_what_was_wrong_stays_so_until_it_is_seen_right_or_changes() -> None:
     before = known(BitMap([102]), rejected=BitMap([100, 101]), spots=spots)
     found = settled(before, BitMap([100, 101, 102]), read(BitMap([100])))
     assert found.kept == {Spot(b"1", 0)}
+    assert found.dropped == {Spot(b"0", 0), Spot(b"gone", 0)}
     assert found.held == BitMap([100, 102])
     unread = settled(before, BitMap([100, 101, 102]), None)
     assert unread.kept == {Spot(b"0", 0), Spot(b"1", 0)}
     newer = settled(before, BitMap([100, 101, 102]), read(BitMap()), changed(101))
     assert newer.kept == {Spot(b"0", 0)}
+    deleted = settled(before, BitMap([102]), read(BitMap()))
+    assert not deleted.kept, "an operator who deletes wrong files has mended them, too"
+    refused = settled(before, BitMap([100, 101, 102]), read(BitMap(), absent=(100, 101)))
+    assert not refused.kept
 
 
 def test_a_listing_that_lost_much_is_believed_when_a_second_agrees() -> None:
@@ -146,6 +187,7 @@ def test_nothing_is_held_that_is_not_listed_or_was_seen_wrong(
     assert found.verified <= found.held
     assert found.held | found.rejected == listed
     assert (right - wrong) & listed <= found.held
+    assert not found.held & found.unsure
     lost = shrunken(before, catalog, listed)
     if lost:
         assert lost[0] > SHRINK_SHARE * lost[1]

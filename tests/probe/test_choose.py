@@ -96,8 +96,30 @@ def test_metadata_is_read_whole_or_not_at_all() -> None:
 def test_nothing_is_read_without_a_budget_or_without_digests() -> None:
     catalog = catalog_of({"a": 100})
     assert chosen(catalog, budget_bytes=0) == Chosen((), ())
+    again = chosen(catalog, budget_bytes=0, again=[Spot(b"a", 0)])
+    assert places(again) == [("a", 0)], "or else a mirror that is mended could not come back"
     blind = replace(catalog, has_sha256=np.zeros(1, np.bool_))
     assert chosen(blind) == Chosen((), ())
+
+
+def test_one_large_metadata_file_keeps_nothing_else_from_being_read() -> None:
+    catalog = catalog_of({"Contents.gz": 40 * PIECE_BYTES, "InRelease": 100, "z": 200})
+    found = chosen(catalog, metadata=np.array([0, 1], np.intp), budget_bytes=8 * PIECE_BYTES)
+    assert ("InRelease", 0) in places(found)
+    assert ("z", 0) in places(found)
+
+
+def test_a_look_at_what_was_wrong_reads_nothing_else() -> None:
+    catalog = catalog_of({"a": 100, "b": 100})
+    found = chosen(catalog, again=[Spot(b"b", 0)], only_again=True)
+    assert found.timed == ()
+    assert places(found) == [("b", 0)]
+
+
+def test_rejected_files_are_read_after_unread_ones() -> None:
+    catalog = catalog_of({"a": 100, "b": 100, "c": 100}, newest="c")
+    found = chosen(catalog, rejected=BitMap([102]))
+    assert places(found)[-1] == ("c", 0)
 
 
 def test_a_file_whose_pieces_are_not_known_is_read_whole_if_it_is_small() -> None:

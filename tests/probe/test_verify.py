@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pyroaring import BitMap
 from heliostat.catalog.digest import digest_file
 from heliostat.model.catalog import PIECE_BYTES, CatalogTable
 from heliostat.model.tree import Tree
-from heliostat.probe.choose import Question, Spot
+from heliostat.probe.choose import Question, Spot, choose
 from heliostat.probe.ranges import Read
 from heliostat.probe.results import FaultKind
 from heliostat.probe.verify import VerifyResult, line_rate, verify_mirror
@@ -25,6 +26,8 @@ CONTENT = {
     "big.iso": random.Random(1).randbytes(2 * PIECE_BYTES + 77),
     "small.txt": b"small" * 100,
 }
+
+SCANNED_AT_S = 1_800_000_000
 
 
 def question(tmp_path: Path, **asked: object) -> Question:
@@ -60,10 +63,10 @@ async def verified(handler: Handler, asked: Question) -> VerifyResult:
         return await verify_mirror(
             mirror(base),
             Tree("isos", "/nowhere"),
-            asked,
+            choose(asked, random.Random(3), 1),
             SETTINGS,
+            scanned_at_s=SCANNED_AT_S,
             clock=time.time,
-            rng=random.Random(3),
         )
 
 
@@ -113,16 +116,43 @@ async def test_a_file_that_is_not_given_out_is_absent(tmp_path: Path) -> None:
     assert not found.wrong
 
 
-async def test_an_endpoint_that_fails_most_serves_nobody(tmp_path: Path) -> None:
-    found = await verified(good(small=500, big=500), question(tmp_path))
-    assert [fault.kind for fault in found.unserved] == [FaultKind.STATUS]
+async def test_an_endpoint_that_breaks_off_most_reads_serves_nobody(tmp_path: Path) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    found = await verified(handler, question(tmp_path))
+    assert [fault.kind for fault in found.unserved] == [FaultKind.PROTOCOL]
     assert found.unserved_spots
     assert not found.right
 
 
-async def test_another_length_is_wrong_before_a_byte_is_read(tmp_path: Path) -> None:
+async def test_a_server_in_trouble_is_a_matter_of_liveness(tmp_path: Path) -> None:
+    found = await verified(good(small=500, big=503), question(tmp_path))
+    assert (found.unserved, found.wrong, found.right) == ((), [], BitMap())
+
+
+async def test_another_length_is_another_file_and_no_wrong_one(tmp_path: Path) -> None:
     found = await verified(good(small=b"short"), question(tmp_path))
-    assert "the catalog says 500" in found.wrong[0][1].seen or "of 500" in found.wrong[0][1].seen
+    assert 101 in found.absent
+    assert not found.wrong
+
+
+@pytest.mark.parametrize(("later_s", "is_wrong"), [(60, False), (-60, True)])
+async def test_what_changed_there_after_we_looked_may_be_ahead(
+    tmp_path: Path, later_s: int, is_wrong: bool
+) -> None:
+    inner = good(small=b"other" * 100)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        answer = await inner(request)
+        answer.headers["Last-Modified"] = formatdate(SCANNED_AT_S + later_s, usegmt=True)
+        return answer
+
+    found = await verified(handler, question(tmp_path))
+    assert bool(found.wrong) is is_wrong
+    assert (101 in found.newer) is not is_wrong
 
 
 async def test_a_hiccup_is_read_again(tmp_path: Path) -> None:

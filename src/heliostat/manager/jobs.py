@@ -43,7 +43,7 @@ from heliostat.manager.setup import in_database
 from heliostat.manager.tree_watch import TreeWatch
 from heliostat.manager.trees import KeptCatalogs, scan_tree
 from heliostat.manager.work import copies, leases
-from heliostat.manager.work.tasks import scan_mirror
+from heliostat.manager.work.tasks import rest_of, scan_mirror
 from heliostat.manager.work.worker import Worker
 from heliostat.model.errors import RefusedError
 from heliostat.model.mirror import Mirror
@@ -116,7 +116,7 @@ class Jobs:
         self._registry_stamp: Stamp | None = None
         self._published_stamp: tuple[Stamp, PlacesStamp] | None = None
         self._published_s = monotonic()
-        self._doubt = Doubt(probe.liveness_s)
+        self._doubt = Doubt(probe.liveness_s, published=self._publisher.published_statuses())
         self._watch_wanted = asyncio.Event()
         self._publish_wanted = asyncio.Event()
         self._hosts_wanted = asyncio.Event()
@@ -196,8 +196,9 @@ class Jobs:
         mirror = next((mirror for mirror in self._mirrors if mirror.name == name), None)
         if mirror is None:
             return
-        now = datetime.now(UTC)
-        allowed = next_allowed(mirror, now)
+        now = await in_database(leases.database_now)
+        rest = await in_database(rest_of, name, self._loaded.config.probe.scan_s)
+        allowed = next_allowed(mirror, now + rest)
         task = scan_mirror if allowed <= now else scan_mirror.using(run_after=allowed)
         await in_database(task.enqueue, name)
         if self._worker is not None:
@@ -228,7 +229,9 @@ class Jobs:
     async def _look_at_catalog(self, tree: str) -> None:
         if await self._in_thread(partial(self._catalogs.refresh, tree)):
             self._publish_wanted.set()
-            self._scans.want_all()
+            for mirror in self._mirrors:
+                if any(endpoint.tree == tree for endpoint in mirror.endpoints):
+                    self._scans.want(mirror.name)
 
     async def _look_at_registry(self) -> None:
         stamp = await in_database(change_stamp)

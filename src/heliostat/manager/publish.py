@@ -33,8 +33,17 @@ from heliostat.manager.probing.records import KeptHoldings, statuses
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.trees import KeptCatalogs, load_catalogs
 from heliostat.model.holding import Holding
-from heliostat.model.mirror import Mirror, MirrorStatus
+from heliostat.model.mirror import (
+    Endpoint,
+    EndpointStatus,
+    Mirror,
+    MirrorState,
+    MirrorStatus,
+    Scheme,
+)
 from heliostat.state.compile import Knowledge, compile_state
+from heliostat.state.documents import MirrorsDocument, parse
+from heliostat.state.errors import StateError
 from heliostat.state.manifest import Manifest
 from heliostat.state.remembered import Remembered
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
@@ -126,6 +135,36 @@ class Publisher:
                 statuses(),
                 {tree.name: self._holdings.of(tree.name) for tree in self._loaded.config.trees},
             )
+
+    def published_statuses(self) -> dict[str, MirrorStatus]:
+        """The mirrors that serve in the state on disk, as it has them; none when there is none."""
+        try:
+            manifest = self.store.manifest()
+            file = manifest.files["mirrors"]
+            document = parse(MirrorsDocument, self.store.path_of(file).read_bytes(), file.disk_name)
+        except (StateError, OSError, KeyError):
+            return {}
+        at_s = int(manifest.published_at.timestamp())
+        return {
+            mirror.name: MirrorStatus(
+                mirror.name,
+                MirrorState.GOOD,
+                "",
+                at_s,
+                tuple(
+                    EndpointStatus(
+                        Endpoint(e.tree, Scheme(e.scheme), e.url),
+                        e.alive,
+                        e.reason,
+                        tuple(e.broken_families),
+                    )
+                    for e in mirror.endpoints
+                ),
+                mirror.price_ms,
+            )
+            for mirror in document.mirrors
+            if not mirror.why_out
+        }
 
     def published_serving(self) -> frozenset[str]:
         """The mirrors that serve in the state this publisher last published; none before that."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ from heliostat.probe.ranges import Piece
 PieceSource = Callable[[int], bytes]
 """file_id → the sha256 of its pieces, joined; b"" when they aren't known."""
 
+AGAIN_RESERVE_BYTES = 2 * PIECE_BYTES
+"""What was wrong is read again to this extent though the day's budget is used up."""
+MOST_PASSED_OVER = 1_000
+"""Groups of pieces that are too large for what is left, before choosing ends."""
 WHOLE_BYTES = 8 * 1024 * 1024
 """A file whose pieces aren't known is read whole up to this size, and not at all beyond."""
 FAR_BYTES = 2**31
@@ -55,6 +59,10 @@ class Question:
     """Catalog rows of metadata files."""
     pieces: PieceSource
     budget_bytes: int
+    rejected: BitMap = field(default_factory=BitMap)
+    """Files that were seen to be other ones: read after those of which nothing is known."""
+    only_again: bool = False
+    """Nothing else: a look at whether what was wrong is mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +79,25 @@ def choose(question: Question, rng: random.Random, endpoints: int) -> Chosen:
     held = rows_of(catalog.file_ids, question.held)
     usable = held & catalog.has_sha256 & (catalog.sizes_bytes > 0) & (catalog.alias_of == 0)
     rows = np.flatnonzero(usable)
-    if not len(rows) or question.budget_bytes <= 0:
+    if not len(rows):
         return Chosen((), ())
-    purse = _Purse(question.budget_bytes)
-    timed = [piece for piece in _random(question, rows, rng, endpoints) if purse.pays([piece])]
+    reserve, purse = _Purse(AGAIN_RESERVE_BYTES), _Purse(question.budget_bytes)
     chosen: dict[tuple[int, int], Piece] = {}
+    for piece in _again(question):
+        if len(chosen) < MOST_PIECES and (reserve.pays([piece]) or purse.pays([piece])):
+            chosen[piece.file_id, piece.offset] = piece
+    if question.only_again:
+        return Chosen((), tuple(chosen.values()))
+    timed = [piece for piece in _random(question, rows, rng, endpoints) if purse.pays([piece])]
+    passed_over = 0
     for group in _in_order(question, usable, rows, rng):
         fresh = [piece for piece in group if (piece.file_id, piece.offset) not in chosen]
-        if len(chosen) + len(fresh) > MOST_PIECES or not purse.pays(fresh):
+        if len(chosen) + len(fresh) > MOST_PIECES or passed_over > MOST_PASSED_OVER:
             break
-        chosen |= {(piece.file_id, piece.offset): piece for piece in fresh}
+        if purse.pays(fresh):
+            chosen |= {(piece.file_id, piece.offset): piece for piece in fresh}
+        else:
+            passed_over += 1
     return Chosen(tuple(timed), tuple(chosen.values()))
 
 
@@ -117,14 +134,14 @@ def _in_order(
 ) -> Iterator[Sequence[Piece]]:
     """Pieces that are read together or not at all."""
     catalog = question.catalog
-    for piece in _again(question):
-        yield [piece]
-    for row in question.metadata[:MOST_METADATA]:
+    by_size = question.metadata[np.argsort(catalog.sizes_bytes[question.metadata], kind="stable")]
+    for row in by_size[:MOST_METADATA]:  # a large one must not keep the small ones from being read
         if usable[row]:
             yield _pieces(question, int(row))
     verified = rows_of(catalog.file_ids, question.verified)
     fresh = rows[~verified[rows]]
-    order = np.argsort(catalog.mtimes_s[fresh], kind="stable")[::-1][:MOST_PIECES]
+    was_rejected = rows_of(catalog.file_ids, question.rejected)[fresh]
+    order = np.lexsort((-catalog.mtimes_s[fresh], was_rejected))[:MOST_PIECES]
     for row in fresh[order].tolist():
         pieces = _pieces(question, row)
         yield [*pieces[:1], *pieces[1:][-1:]]

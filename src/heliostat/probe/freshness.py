@@ -71,21 +71,29 @@ def lag_of(
     held: BitMap,
     differing: BitMap,
     passed_over: Bools | None = None,
+    ahead: Bools | None = None,
+    complete_version: int = 0,
 ) -> Lag:
     """How far behind a mirror is that holds `held` and has `differing` in another form.
 
-    `passed_over` are rows that say nothing (a timestamp file changes all the time).
+    `passed_over` are rows that say nothing (a timestamp file changes all the time), `ahead` those
+    that may come before what they are about (metadata), so that having them proves nothing.
+    `complete_version` is the newest of which the mirror had all that it carries (0: none): of later
+    ones whatever it lacks beside what it has counts.
     """
     has = rows_of(catalog.file_ids, held)
-    if not has.any():
+    says = has if ahead is None else has & ~ahead
+    if not says.any():
         return Lag(0, None)
     differs = rows_of(catalog.file_ids, differing) & ~has
-    newest = int(catalog.changed_at_s[has].max())
     at = catalog.changed_at_s
+    newest = int(at[says].max())
     touched, carried = _carried(folders, has | differs, at, newest)
     lacks = ~has & carried[folders.of_row] & (at > newest)
     # Of the version it has a part of, what is missing in the same folder isn't there yet.
     lacks |= ~has & touched[folders.of_row] & (at == newest) & (catalog.changed_in > 1)
+    if complete_version:
+        lacks |= ~has & touched[folders.of_row] & (catalog.changed_in > complete_version)
     lacks |= differs
     if passed_over is not None:
         lacks &= ~passed_over

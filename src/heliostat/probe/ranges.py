@@ -15,7 +15,7 @@ from time import monotonic
 import aiohttp
 
 from heliostat.probe.guard import Guard
-from heliostat.probe.http import judged, opened
+from heliostat.probe.http import http_date_s, judged, opened
 from heliostat.probe.results import Fault, FaultKind
 
 CHUNK_BYTES = 64 * 1024
@@ -48,6 +48,8 @@ class Read:
     """From the request to the answer's head."""
     body_s: float
     is_ranged: bool
+    modified_s: int | None = None
+    """What the server says of when it changed (Unix time)."""
 
 
 async def read_range(
@@ -141,4 +143,5 @@ async def _read(
             f" {piece.offset:,} on, and then ends",
         )
     body_s = monotonic() - began_s
-    return Read(digest.digest(), read, waited_s, body_s, response.status == 206)
+    modified_s = http_date_s(response.headers.get("Last-Modified"))
+    return Read(digest.digest(), read, waited_s, body_s, response.status == 206, modified_s)

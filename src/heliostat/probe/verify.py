@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -24,7 +23,7 @@ from heliostat.listing.pace import Pace
 from heliostat.model.mirror import Mirror, Scheme
 from heliostat.model.tree import Tree
 from heliostat.probe.boundary import unexpected
-from heliostat.probe.choose import Chosen, Question, Spot, choose
+from heliostat.probe.choose import Chosen, Spot
 from heliostat.probe.guard import Guard, Lookup, system_lookup
 from heliostat.probe.http import file_url, open_session
 from heliostat.probe.limits import MAX_FAULTS_IN_A_ROW, SECOND_LOOK_PAUSE_S
@@ -34,8 +33,13 @@ from heliostat.probe.ranges import Piece, Read, read_range
 from heliostat.probe.results import Fault, FaultKind
 
 ABSENT_STATUS = (" answers 404", " answers 403", " answers 410", " answers 451")
-WRONG_KINDS = (FaultKind.TRUNCATED, FaultKind.SIZE, FaultKind.ENCODING)
-"""Of an answer that came: it isn't the file."""
+WRONG_KINDS = (FaultKind.TRUNCATED, FaultKind.ENCODING)
+"""Of an answer that came: it isn't the file. Another length is a file that changed since its
+listing."""
+SERVING_KINDS = (FaultKind.SLOW, FaultKind.TIMEOUT, FaultKind.PROTOCOL)
+"""That keep a file from being had; what else keeps it, liveness sees sooner."""
+LEAST_FAILED = 2
+"""Reads that fail before an endpoint is said to serve nobody."""
 TIMED_MIN_BYTES = 256 * 1024
 """Smaller pieces tell more of the distance than of the line."""
 INITIAL_WINDOW_BYTES = 14_600
@@ -81,7 +85,9 @@ class VerifyResult:
     wrong: list[tuple[int, WrongPiece]] = field(default_factory=list)
     """(file id, evidence)."""
     absent: BitMap = field(default_factory=BitMap)
-    """Files that its listing has and it doesn't give out."""
+    """Files that its listing has and it doesn't give out, or not in that length."""
+    newer: BitMap = field(default_factory=BitMap)
+    """Files with other bytes that changed there after the catalog was made: it may be ahead."""
     unserved: tuple[Fault, ...] = ()
     """Why one of its endpoints gives most of what it is asked for not at all, or too slowly."""
     unserved_spots: tuple[Spot, ...] = ()
@@ -90,16 +96,19 @@ class VerifyResult:
 async def verify_mirror(
     mirror: Mirror,
     tree: Tree,
-    question: Question,
+    chosen: Chosen,
     settings: ProbeSection,
     *,
+    scanned_at_s: float,
     clock: Callable[[], float],
-    rng: random.Random,
     lookup: Lookup = system_lookup,
     redirectors: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> VerifyResult:
-    """Reads pieces from the mirror; never raises for what the mirror does."""
+    """Reads what was chosen from the mirror; never raises for what the mirror does.
+
+    `scanned_at_s` is when the tree was last looked at (Unix time).
+    """
     result = VerifyResult(mirror.name, tree.name, int(clock()), settings.vantage)
     urls = [
         e.url
@@ -109,7 +118,6 @@ async def verify_mirror(
     if not urls:
         return result
     try:
-        chosen = await asyncio.to_thread(choose, question, rng, len(urls))
         guard = Guard(hosts_of(mirror), settings.allow_private, lookup, redirectors=redirectors)
         async with (
             open_session(guard, settings) as session,
@@ -117,7 +125,9 @@ async def verify_mirror(
         ):
             rate = mirror.requests_per_s or settings.requests_per_s
             pace = Pace(rate, settings.connections_per_mirror)
-            await _Reading(urls, session, guard, settings, pace, result, progress).read(chosen)
+            reading = _Reading(urls, session, guard, settings, pace, result, progress)
+            reading.scanned_at_s = scanned_at_s
+            await reading.read(chosen)
     except TimeoutError:
         pass  # what was read until then counts
     except Exception as error:  # noqa: BLE001  one mirror's trouble must not end the others'
@@ -145,6 +155,7 @@ class _Reading:
         self._urls, self._session, self._guard = urls, session, guard
         self._settings, self._pace = settings, pace
         self._result, self._progress = result, progress
+        self.scanned_at_s = 0.0
         self._in_a_row = self._done = self._total = 0
         self._tried: dict[str, int] = dict.fromkeys(urls, 0)
         self._failed: dict[str, list[tuple[Fault, Spot]]] = {url: [] for url in urls}
@@ -182,7 +193,11 @@ class _Reading:
         if isinstance(found, Fault):
             self._note_fault(piece, base, url, found)
         elif found.sha256 != piece.sha256:
-            self._wrong(piece, url, found.sha256.hex())
+            if found.modified_s is not None and found.modified_s >= self.scanned_at_s:
+                self._result.newer.add(piece.file_id)
+                self._doubted.add(piece.file_id)
+            else:
+                self._wrong(piece, url, found.sha256.hex())
         else:
             self._in_a_row = 0
             self._result.pieces += 1
@@ -203,13 +218,15 @@ class _Reading:
         self._doubted.add(piece.file_id)
         if fault.kind is FaultKind.RANGE:
             return  # a note of liveness; nothing is known of the bytes
-        if fault.kind is FaultKind.STATUS and fault.reason.endswith(ABSENT_STATUS):
+        is_absent = fault.kind is FaultKind.STATUS and fault.reason.endswith(ABSENT_STATUS)
+        if is_absent or fault.kind is FaultKind.SIZE:
             self._result.absent.add(piece.file_id)
             return
         if fault.kind in WRONG_KINDS:
             self._wrong(piece, url, fault.reason)
             return
-        self._failed[base].append((fault, Spot(piece.path, piece.offset)))
+        if fault.kind in SERVING_KINDS:
+            self._failed[base].append((fault, Spot(piece.path, piece.offset)))
         self._in_a_row += SLOW_COUNTS if fault.kind is FaultKind.SLOW else 1
         if self._in_a_row >= MAX_FAULTS_IN_A_ROW:
             raise _GivenUpError
@@ -227,7 +244,7 @@ class _Reading:
         faults: list[Fault] = []
         spots: list[Spot] = []
         for base, failed in self._failed.items():
-            if failed and 2 * len(failed) >= self._tried[base]:
+            if len(failed) >= LEAST_FAILED and 2 * len(failed) >= self._tried[base]:
                 faults.append(failed[0][0])
                 spots += [spot for _, spot in failed[:WRONG_KEPT]]
         self._result.unserved = tuple(faults)

@@ -1,4 +1,4 @@
-"""Shards: a tree's files cut into pieces of at most 100,000 paths, each three files of the state.
+"""Shards: a tree's files cut into pieces of at most 65,535 paths, each three files of the state.
 
 Cuts are made at folders whose name's hash says so, hence a new file changes one shard and leaves
 the others, and their names on disk, as they were (content-defined chunking, as in LBFS, 2001).
@@ -28,7 +28,8 @@ from heliostat.model.catalog import SHA256_BYTES, CatalogTable
 from heliostat.state.errors import DamagedStateError
 
 MIN_SHARD_PATHS = 10_000
-MAX_SHARD_PATHS = 100_000
+MAX_SHARD_PATHS = 65_535
+"""As many as a shard can have patterns: each of its files may be a fileset of its own."""
 CUT_ONE_IN = 64
 """A folder starts a new shard with this chance (by its name's hash) once the old is large."""
 
@@ -40,7 +41,6 @@ PLAIN_BYTES = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_~
 SMALL_PATTERNS = 256
 """A shard with no more patterns keeps them as one byte a path, which is read twice as fast."""
 
-MAX_PATTERNS_PER_SHARD = 65_535
 _ROW_BYTES = 8 + 8 + 2 + 1
 
 
@@ -103,8 +103,6 @@ class ShardPlan:
         found, first, local = np.unique(
             pattern_of_row[self.rows], return_index=True, return_inverse=True
         )
-        if len(found) > MAX_PATTERNS_PER_SHARD:
-            raise AssertionError("a shard has at most 100,000 rows and far fewer patterns")
         order = np.argsort(first, kind="stable")
         rank = np.empty(len(order), dtype=np.uint32)
         rank[order] = np.arange(len(order), dtype=np.uint32)

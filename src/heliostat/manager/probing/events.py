@@ -14,6 +14,7 @@ from heliostat.manager.registry.models import Event
 from heliostat.probe.results import printable
 
 EVENTS_KEPT: Final = timedelta(days=366)
+REACHED_KEPT: Final = timedelta(days=60)
 VERIFICATIONS_KEPT: Final = timedelta(days=30)
 """Rates are those of a week; the rest is for people who ask what was read."""
 
@@ -55,7 +56,7 @@ def prune(now: datetime) -> int:
     """Forgets what is older than it is kept; returns how many rows that were."""
     gone = [
         Event.objects.filter(at__lt=now - EVENTS_KEPT),
-        rows.Reached.objects.filter(at__lt=now - EVENTS_KEPT),
+        rows.Reached.objects.filter(at__lt=now - REACHED_KEPT),
         rows.Verification.objects.filter(at__lt=now - VERIFICATIONS_KEPT),
     ]
     return sum(query.delete()[0] for query in gone)

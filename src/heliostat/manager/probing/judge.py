@@ -86,5 +86,6 @@ def _behind(facts: Facts, at_s: float, lagging_after_s: float) -> str:
         return ""
     since_s, scan = min(late, key=lambda item: item[0])
     since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M")
-    what = f"{scan.behind_files:,} files of {scan.tree}" if scan.behind_files else scan.tree
+    files = "1 file" if scan.behind_files == 1 else f"{scan.behind_files:,} files"
+    what = f"{files} of {scan.tree}" if scan.behind_files else scan.tree
     return f"behind with {what}, the oldest change is of {since} UTC"

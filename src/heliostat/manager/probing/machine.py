@@ -51,7 +51,7 @@ class Memory:
     failures: int = 0
     """Failed looks in a row."""
     passes: int = 0
-    """Good sights in a row."""
+    """Good looks in a row."""
     has_served: bool = False
     spells_s: tuple[float, ...] = ()
     """When it began to fail, within FLAP_WINDOW_S (Unix time)."""
@@ -60,9 +60,9 @@ class Memory:
 
     @property
     def proof(self) -> int:
-        """Good sights in a row that it needs to serve again."""
+        """Good looks in a row that it needs to serve again."""
         if not self.has_served:
-            return 1
+            return 0
         return min(LONGEST_PROOF, FIRST_PROOF << max(0, len(self.outs_s) - 1))
 
     def to_json(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def step(state: MirrorState, memory: Memory, sight: Sight, at_s: float, *, is_lo
     """One sight of a mirror. `is_look`: by liveness, so that a failure counts as one more."""
     memory = _aged(memory, at_s)
     if sight.answers and not sight.is_wrong:
-        memory = replace(memory, failures=0, passes=memory.passes + 1)
+        memory = replace(memory, failures=0, passes=memory.passes + is_look)
     elif sight.answers is not None:
         memory = replace(memory, failures=memory.failures + is_look, passes=0)
     moves: list[Rule] = []

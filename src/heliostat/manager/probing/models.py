@@ -79,6 +79,8 @@ class Scan(models.Model):
     """Files whose first and last piece were seen to be right, in the version held."""
     rejected = models.BinaryField(null=True)
     """Files it has at the right size and with other bytes: not held until they are seen right."""
+    unsure = models.BinaryField(null=True)
+    """Files that changed since they were seen, and were not read in their present version."""
     memory = models.BinaryField(null=True)
     """What the next scan may go on from (`heliostat.probe.memory`)."""
     behind_files = models.PositiveIntegerField(default=0)
@@ -139,6 +141,10 @@ class Reached(models.Model):
                 fields=["mirror", "tree", "catalog_identity", "catalog_version"],
                 name="reached_once",
             )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tree", "catalog_identity", "catalog_version"]),
+            models.Index(fields=["at"]),
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
 """A mirror's rate from many verifications: robust over days, and what it costs.
 
 Each day counts once, by its median, so that neither one slow evening nor a day of many looks
-decides; a mirror that was measured less than LEAST_RATES times has no price yet.
+decides; a mirror that was measured less than LEAST_RATES times has no price yet. Of several vantage
+points the one that gets the most tells of the mirror: what others get less is their own line.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def price_of(mirror: Mirror, now: datetime) -> tuple[float | None, float]:
     query = rows.Verification.objects.filter(
         mirror=mirror, at__gt=now - RATES_WITHIN, rate_bytes_per_s__isnull=False
     )
-    days: dict[date, list[float]] = defaultdict(list)
+    days: dict[str, dict[date, list[float]]] = defaultdict(lambda: defaultdict(list))
     count = 0
-    for at, rate in query.values_list("at", "rate_bytes_per_s"):
-        days[at.date()].append(float(rate or 0))
+    for at, vantage, rate in query.values_list("at", "vantage", "rate_bytes_per_s"):
+        days[vantage][at.date()].append(float(rate or 0))
         count += 1
     if not days:
         return None, 0.0
-    rate = median(median(rates) for rates in days.values())
-    return rate, line_price_ms(rate) if count >= LEAST_RATES else 0.0
+    best = max(median(median(rates) for rates in seen.values()) for seen in days.values())
+    return best, line_price_ms(best) if count >= LEAST_RATES else 0.0

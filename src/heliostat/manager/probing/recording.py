@@ -32,6 +32,8 @@ from heliostat.probe.verify import VerifyResult
 
 HTTP_SCHEMES = (Scheme.HTTPS.value, Scheme.HTTP.value)
 LAGGING_AFTER_S: Final = 86_400.0
+WRONG_STORED: Final = 100
+"""Wrong pieces of one mirror that are remembered."""
 PRICE_STEP_MS: Final = 2.0
 """A price that changed by less isn't worth a new state."""
 
@@ -93,7 +95,7 @@ def record_scan(result: ScanResult) -> bool:
 def as_listed(holding: Holding) -> Settled:
     """A listing whose bytes nobody looked at."""
     empty = BitMap()
-    return Settled(holding.held, holding.differing, empty, empty, Lag(0, None))
+    return Settled(holding.held, holding.differing, empty, empty, empty, Lag(0, None))
 
 
 def record_outcome(outcome: Outcome, lagging_after_s: float = LAGGING_AFTER_S) -> bool:
@@ -204,6 +206,7 @@ def _record_settled(mirror: Mirror, row: rows.Scan, outcome: Outcome, at: dateti
     row.held, row.held_count = _packed(settled.held), len(settled.held)
     row.differing, row.differing_count = _packed(settled.differing), len(settled.differing)
     row.verified, row.rejected = _packed(settled.verified), _packed(settled.rejected)
+    row.unsure = _packed(settled.unsure)
     since_s = settled.lag.since_s
     if outcome.timestamp_lag_since_s is not None:
         since_s = int(min(since_s or outcome.timestamp_lag_since_s, outcome.timestamp_lag_since_s))
@@ -236,21 +239,21 @@ def _record_verified(mirror: Mirror, status: rows.Status, outcome: Outcome, at: 
         rate_bytes_per_s=verified.rate_bytes_per_s,
         faults=[piece["sentence"] for piece in wrong],
     )
-    kept = outcome.settled.kept if outcome.settled else frozenset()
+    dropped = outcome.settled.dropped if outcome.settled else frozenset()
     before = list(status.wrong_bytes)
     stays = [
         piece
         for piece in before
         if piece["tree"] != outcome.tree
-        or Spot(unquote_to_bytes(piece["path"]), piece["offset"]) in kept
+        or Spot(unquote_to_bytes(piece["path"]), piece["offset"]) not in dropped
     ]
     known = {(piece["tree"], piece["path"], piece["offset"]) for piece in stays}
     news = [p for p in wrong if (p["tree"], p["path"], p["offset"]) not in known]
-    status.wrong_bytes = stays + news
+    status.wrong_bytes = (stays + news)[:WRONG_STORED]
     if news:
         note_event(mirror.name, at, "bytes", "", "wrong", news[0]["sentence"], {"pieces": news})
     if before and not status.wrong_bytes:
-        text = "what was wrong was read again and is right"
+        text = "what was wrong is right now, or gone"
         note_event(mirror.name, at, "bytes", "wrong", "right", text, {"pieces": before})
     rate, price_ms = price_of(mirror, at)
     changed = abs(price_ms - status.price_ms) >= PRICE_STEP_MS

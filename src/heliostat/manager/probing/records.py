@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote_to_bytes
 
-from django.db.models import Sum
+from django.db.models import Max, Sum
 from pyroaring import BitMap
 
 from heliostat.manager.probing import models as rows
@@ -21,7 +21,7 @@ from heliostat.model.mirror import Endpoint, EndpointStatus, MirrorState, Mirror
 from heliostat.probe.choose import Spot
 from heliostat.probe.results import Sample
 
-BITMAPS = ("held", "differing", "doubtful", "verified", "rejected", "memory")
+BITMAPS = ("held", "differing", "doubtful", "verified", "rejected", "unsure", "memory")
 READ_AT_ONCE = 50
 """Holdings that are in memory in the form of the database, too."""
 SPENT_WITHIN = timedelta(days=1)
@@ -162,6 +162,8 @@ def known_of(mirror: str, tree: str, now: datetime) -> Known:
         differing=bitmap(row.differing),
         verified=bitmap(row.verified),
         rejected=bitmap(row.rejected),
+        unsure=bitmap(row.unsure),
+        complete_version=_complete(row),
         doubtful=bitmap(row.doubtful) if row.doubtful is not None else None,
         has_holding=row.held_at is not None,
         spots=tuple(
@@ -173,6 +175,14 @@ def known_of(mirror: str, tree: str, now: datetime) -> Known:
         spent_bytes=read.aggregate(spent=Sum("bytes_read"))["spent"] or 0,
         tried_at_s=row.tried_at.timestamp() if row.tried_at else 0.0,
     )
+
+
+def _complete(row: rows.Scan) -> int:
+    """The newest version of which the mirror had all that it carries."""
+    found = rows.Reached.objects.filter(
+        mirror=row.mirror, tree=row.tree, catalog_identity=row.catalog_identity
+    )
+    return found.aggregate(newest=Max("catalog_version"))["newest"] or 0
 
 
 def endpoint_status(row: rows.EndpointCheck) -> EndpointStatus:

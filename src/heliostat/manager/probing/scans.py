@@ -6,7 +6,6 @@ of a listing that the bytes contradict. Import only after `setup_django`.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from bisect import bisect_left
@@ -16,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
+
+import numpy as np
 
 from heliostat.catalog.errors import CatalogError
 from heliostat.catalog.reader import Catalog
@@ -30,10 +31,11 @@ from heliostat.manager.setup import in_database
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror, Scheme
-from heliostat.probe.choose import PieceSource, Question
+from heliostat.model.tree import is_remote
+from heliostat.probe.choose import WHOLE_BYTES, Chosen, PieceSource, Question, choose
 from heliostat.probe.guard import Guard, Lookup, system_lookup
 from heliostat.probe.http import file_url, open_session
-from heliostat.probe.liveness import hosts_of
+from heliostat.probe.liveness import WEB, hosts_of
 from heliostat.probe.pool import run_bounded
 from heliostat.probe.results import Fault, ScanResult
 from heliostat.probe.scan import ScanTarget, scan_mirror
@@ -49,8 +51,19 @@ LISTING_FRESH_SHARE: Final = 0.9
 Progress = Callable[[str, str, int, int], None]
 """(tree, what is done with it, how much of it is done, of how much; 0: unknown)."""
 
-Pieces = Callable[[str], AbstractContextManager[PieceSource]]
-"""tree → where the digests of its files' pieces are."""
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The digests of pieces of one version of a catalog, and when the tree was last looked at."""
+
+    identity: str
+    version: int
+    scanned_at_s: float
+    pieces: PieceSource
+
+
+Pieces = Callable[[str], AbstractContextManager[Digests | None]]
+"""tree → where the digests of its files' pieces are; None: nowhere."""
 
 
 @dataclass(slots=True)
@@ -139,7 +152,7 @@ async def _scan(job: ScanJob, target: ScanTarget) -> _Stored:
     settings = job.loaded.config.probe
     now_s = job.clock()
     known = await in_database(known_of, mirror.name, tree.name, datetime.fromtimestamp(now_s, UTC))
-    insight = await asyncio.to_thread(job.insights.of, tree, catalog)
+    insight = await job.insights.compute(job.insights.of, tree, catalog)
     result: ScanResult | None = None
     if _needs_listing(known, catalog, now_s, settings.scan_s):
         result = await _list(job, replace(target, memory=known.memory))
@@ -148,11 +161,15 @@ async def _scan(job: ScanJob, target: ScanTarget) -> _Stored:
         listing = _listed_before(known, target)
     outcome = Outcome(mirror.name, tree.name, now_s, result)
     if listing is not None:
-        lost = await asyncio.to_thread(shrunken, known, catalog, listing.held) if result else None
+        lost = None
+        if result is not None:
+            lost = await job.insights.compute(shrunken, known, catalog, listing.held)
         if lost:
             outcome = replace(outcome, lost=lost)
         else:
-            outcome = await _verified(job, target, known, insight, listing, outcome)
+            outcome = await _verified(
+                job, target, known, insight, listing, outcome, only_again=result is None
+            )
     store = partial(record_outcome, lagging_after_s=settings.lagging_after_s)
     fence = partial(job.fence, tree.name) if job.fence else None
     changed = await in_database(counted, store, outcome, fence)
@@ -220,34 +237,45 @@ async def _verified(
     insight: Insight,
     listing: Holding,
     outcome: Outcome,
+    *,
+    only_again: bool,
 ) -> Outcome:
     """The outcome with what verification and the timestamp file say."""
     mirror, tree, catalog = target.mirror, target.tree, target.catalog
     settings, redirectors = job.loaded.config.probe, [job.loaded.config.edge.public_url]
+    day_bytes = _day_bytes(mirror, settings.verify_bytes_per_day)
+    endpoints = sum(e.tree == tree.name and e.scheme in WEB for e in mirror.endpoints)
+    question = Question(
+        catalog=catalog,
+        held=listing.held,
+        verified=known.still(catalog, known.verified),
+        again=known.spots,
+        metadata=insight.metadata,
+        pieces=_no_pieces,
+        budget_bytes=_budget(day_bytes, known.spent_bytes),
+        rejected=known.rejected,
+        only_again=only_again,
+    )
     pieces = job.pieces or partial(_local_pieces, job.loaded)
+    chosen = await job.insights.compute(_chosen, question, pieces, tree.name, job.rng, endpoints)
     verified: VerifyResult | None = None
-    with pieces(tree.name) as source:
-        question = Question(
-            catalog=catalog,
-            held=listing.held,
-            verified=known.still(catalog, known.verified),
-            again=known.spots,
-            metadata=insight.metadata,
-            pieces=source,
-            budget_bytes=_budget(mirror, settings.verify_bytes_per_day, known.spent_bytes),
-        )
+    readable = np.zeros(len(catalog), dtype=np.bool_)
+    if chosen is not None:
         verified = await verify_mirror(
             mirror,
             tree,
-            question,
+            chosen.pieces,
             settings,
+            scanned_at_s=chosen.scanned_at_s,
             clock=job.clock,
-            rng=job.rng,
             lookup=job.lookup,
             redirectors=redirectors,
             progress=partial(job.on_progress, tree.name, "verify"),
         )
-    settled = await asyncio.to_thread(
+        if day_bytes:
+            is_small = catalog.sizes_bytes <= WHOLE_BYTES
+            readable = catalog.has_sha256 & (is_small | (not is_remote(tree.root)))
+    settled = await job.insights.compute(
         settle,
         known,
         catalog,
@@ -255,17 +283,50 @@ async def _verified(
         verified,
         insight.folders,
         insight.metadata,
+        readable,
         insight.passed_over,
+        insight.ahead,
     )
     outcome = replace(outcome, verified=verified, settled=settled)
-    if tree.timestamp_file:
+    if tree.timestamp_file and not only_again:
         outcome = await _with_timestamp(job, target, outcome)
     return outcome
 
 
-def _budget(mirror: Mirror, usual_bytes: int, spent_bytes: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is to be read, and when the tree was last looked at."""
+
+    pieces: Chosen
+    scanned_at_s: float
+
+
+def _no_pieces(file_id: int) -> bytes:
+    """In the place of digests that aren't open yet."""
+    return b""
+
+
+def _chosen(
+    question: Question, pieces: Pieces, tree: str, rng: random.Random, endpoints: int
+) -> _Reading | None:
+    """None when the digests are those of another version than the catalog's of this scan.
+
+    They are read and let go of before the network is waited for.
+    """
+    catalog = question.catalog
+    with pieces(tree) as found:
+        if found is None or (found.identity, found.version) != (catalog.identity, catalog.version):
+            return None
+        chosen = choose(replace(question, pieces=found.pieces), rng, endpoints)
+        return _Reading(chosen, found.scanned_at_s)
+
+
+def _day_bytes(mirror: Mirror, usual_bytes: int) -> int:
+    return mirror.verify_bytes_per_day if mirror.verify_bytes_per_day >= 0 else usual_bytes
+
+
+def _budget(day_bytes: int, spent_bytes: int) -> int:
     """Bytes that may be read now: a part of the day's, so that one scan doesn't use it all."""
-    day_bytes = mirror.verify_bytes_per_day if mirror.verify_bytes_per_day >= 0 else usual_bytes
     return max(0, min(day_bytes - spent_bytes, max(LEAST_BUDGET_BYTES, day_bytes // BUDGET_PART)))
 
 
@@ -291,10 +352,10 @@ async def _with_timestamp(job: ScanJob, target: ScanTarget, outcome: Outcome) ->
 
 
 @contextmanager
-def _local_pieces(loaded: LoadedConfig, tree: str) -> Iterator[PieceSource]:
+def _local_pieces(loaded: LoadedConfig, tree: str) -> Iterator[Digests | None]:
     path = catalog_path(loaded.data_dir, tree)
     if not path.exists():
-        yield lambda file_id: b""
+        yield None
         return
     with Catalog.open(path) as catalog:
 
@@ -303,4 +364,5 @@ def _local_pieces(loaded: LoadedConfig, tree: str) -> Iterator[PieceSource]:
                 return catalog.pieces(file_id)
             return b""
 
-        yield pieces
+        scanned_at_s = catalog.summary().scanned_at_s
+        yield Digests(catalog.identity, catalog.version, scanned_at_s, pieces)

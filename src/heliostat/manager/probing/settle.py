@@ -6,7 +6,10 @@ A listing says what a mirror has by name and size; reading says whether it is th
   mirror was last compared, the mirror has the old one and is behind. Else the bytes are *wrong*,
   and the mirror is out.
 - A file that the listing has and the server doesn't give out is not held.
-- A file of the tree's `metadata` patterns is held only when it was just read and right.
+- A file that changed since the mirror was last seen is held when it was read and right: of a file
+  that kept its size a listing can't tell which one it is. (Where it can be read, that is.)
+- A file of the tree's `metadata` patterns is held when it was read and right in its present
+  version, and its other bytes are never *wrong*: mirrors may well be ahead with it.
 - What was rejected stays so until it is read again and right, or its content changes.
 - A listing that lost more than SHRINK_SHARE of the files is not believed before a second agrees.
 """
@@ -42,6 +45,10 @@ class Known:
     differing: BitMap = field(default_factory=BitMap)
     verified: BitMap = field(default_factory=BitMap)
     rejected: BitMap = field(default_factory=BitMap)
+    unsure: BitMap = field(default_factory=BitMap)
+    """Files that changed since they were seen, and were not read in their present version."""
+    complete_version: int = 0
+    """The newest version of which the mirror had all it carries; 0: none."""
     doubtful: BitMap | None = None
     has_holding: bool = False
     spots: tuple[Spot, ...] = ()
@@ -66,9 +73,12 @@ class Settled:
     differing: BitMap
     verified: BitMap
     rejected: BitMap
+    unsure: BitMap
     lag: Lag
     wrong: tuple[WrongPiece, ...] = ()
     kept: frozenset[Spot] = frozenset()
+    dropped: frozenset[Spot] = frozenset()
+    """What was wrong before and isn't any more: right, or gone."""
 
 
 def shrunken(known: Known, catalog: CatalogTable, listed: BitMap) -> tuple[int, int] | None:
@@ -95,42 +105,60 @@ def settle(
     verified: VerifyResult | None,
     folders: Folders,
     metadata: NDArray[np.intp],
+    readable: NDArray[np.bool_],
     passed_over: NDArray[np.bool_] | None = None,
+    ahead: NDArray[np.bool_] | None = None,
 ) -> Settled:
-    """The holding that follows from a listing that is believed and from what was read."""
+    """The holding that follows from a listing that is believed and from what was read.
+
+    `readable` are the rows whose bytes can be verified at all; `passed_over` and `ahead` are as
+    `lag_of` has them.
+    """
     right = verified.right if verified else BitMap()
-    held_before = known.held | known.differing | known.rejected
-    wrong = []
+    held_before = known.held | known.differing | known.rejected | known.unsure
+    changed = held_before - known.still(catalog, held_before)
+    readable_ids = BitMap(catalog.file_ids[readable])
+    metadata_ids = BitMap(catalog.file_ids[metadata])
+    was_right = known.still(catalog, known.verified) | right
+    unsure = ((known.still(catalog, known.unsure) | changed) & readable_ids) - was_right
     rejected = known.still(catalog, known.rejected) - right
+    wrong = []
     if verified:
-        changed = held_before - known.still(catalog, held_before)
+        innocent = changed | known.unsure | metadata_ids
         for file_id, piece in verified.wrong:
-            if file_id not in changed and file_id not in rejected:  # else it has the old one
+            if file_id not in innocent:  # else it has an old one, or is ahead
                 wrong.append(piece)
             rejected.add(file_id)
-        rejected |= verified.absent
-    metadata_ids = BitMap(catalog.file_ids[metadata])
-    rejected |= (metadata_ids & listing.held) - right
+        rejected |= verified.absent | verified.newer
+        was_right -= rejected
+    rejected |= (metadata_ids | unsure) & (listing.held - was_right)
     held = listing.held - rejected
     differing = listing.differing | (listing.held & rejected)
-    was_right = known.still(catalog, known.verified) | right
-    lag = lag_of(catalog, folders, held, differing, passed_over)
+    kept = frozenset(_kept(known, catalog, listing, verified))
     return Settled(
         held=held,
         differing=differing,
         verified=(was_right & listing.held) - rejected,
         rejected=rejected & listing.held,
-        lag=lag,
+        unsure=unsure & listing.held,
+        lag=lag_of(catalog, folders, held, differing, passed_over, ahead, known.complete_version),
         wrong=tuple(wrong),
-        kept=frozenset(_kept(known, catalog, verified)),
+        kept=kept,
+        dropped=frozenset(known.spots) - kept,
     )
 
 
-def _kept(known: Known, catalog: CatalogTable, verified: VerifyResult | None) -> Iterator[Spot]:
-    """Spots that are still in the catalog as they were, and that nobody saw right since."""
+def _kept(
+    known: Known, catalog: CatalogTable, listing: Holding, verified: VerifyResult | None
+) -> Iterator[Spot]:
+    """Spots of files that are in catalog and listing as they were, and that nobody saw right."""
     same = catalog.unchanged_since(known.catalog_identity, known.catalog_version)
     for spot in known.spots:
         row = bisect_left(catalog.paths, spot.path)
-        is_there = row < len(catalog) and catalog.paths[row] == spot.path and bool(same[row])
-        if is_there and not (verified and spot in verified.right_spots):
+        if row == len(catalog) or catalog.paths[row] != spot.path or not same[row]:
+            continue
+        file_id = int(catalog.file_ids[row])
+        is_gone = file_id not in listing.held or bool(verified and file_id in verified.absent)
+        is_right = bool(verified and spot in verified.right_spots)
+        if not is_gone and not is_right and bool(catalog.has_sha256[row]):
             yield spot

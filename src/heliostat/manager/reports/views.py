@@ -36,10 +36,18 @@ PERIODS: Final = 3
 class Doubt:
     """What a manager remembers to be able to doubt itself; one for all its publications."""
 
-    def __init__(self, liveness_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        liveness_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        published: Mapping[str, MirrorStatus] | None = None,
+    ) -> None:
+        """`published` are the mirrors that serve in the state of before: a manager that was
+        restarted while its network was down has nothing else to go by."""
         self._window_s = max(LEAST_WINDOW_S, PERIODS * liveness_s)
         self._clock = clock
-        self._served: dict[str, tuple[MirrorStatus, float]] = {}
+        now_s = clock()
+        self._served = {name: (status, now_s) for name, status in (published or {}).items()}
         """Mirror → how it was when it last served, and when that was."""
         self.why = ""
         """Why the manager suspects itself now; "" when it doesn't."""

@@ -54,7 +54,8 @@ class Worker:
     ) -> None:
         self.name = worker_name()
         self._at_once = jobs_at_once
-        self._wants_copies = catalogs is None and not _has_catalogs(loaded)
+        is_anywhere = bool(loaded.config.manager.database)  # SQLite's workers are all here
+        self._wants_copies = catalogs is None and is_anywhere and not _has_catalogs(loaded)
         self._loaded = copies.with_copies(loaded) if self._wants_copies else loaded
         self._keeps_catalogs = catalogs is None
         self._catalogs = catalogs or KeptCatalogs(self._loaded)
