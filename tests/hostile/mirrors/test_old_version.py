@@ -32,7 +32,7 @@ async def test_old_version_of_the_same_size(
     zoo.now_s += 2 * 86_400
     await zoo.liveness()
     assert await zoo.state() is MirrorState.LAGGING
-    await zoo.was_told("state", "behind with 1 files of isos")
+    await zoo.was_told("state", "behind with 1 file of isos")
     (copy / "notes.txt").write_bytes(b"2" * 700)
     await zoo.scan()
     assert zoo.is_sent_to("notes.txt")
