@@ -79,6 +79,8 @@ class Site:
 
     def choice(self, path: str, address: str) -> str:
         reply = self.serve.get(f"/-/explain/{path}?ip={address}")
+        if reply.status == 404:  # the first state may come before every tree was scanned
+            return ""
         return json.loads(reply.body)["choice"] or ""
 
     def files(self) -> list[str]:
