@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import transaction
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.errors import LeaseLostError
-from heliostat.manager.work import leases, limits
+from heliostat.manager.work import copies, leases, limits
 from heliostat.manager.work.models import FAILED, READY, RUNNING, SUCCESSFUL, Job
 from heliostat.manager.work.tasks import scan_mirror
 from heliostat.manager.work.view import work
@@ -162,3 +164,16 @@ def test_finished_jobs_are_kept_for_a_while(loaded: LoadedConfig) -> None:
     long_ago = leases.database_now() - limits.FINISHED_KEPT - timedelta(seconds=1)
     Job.objects.update(finished_at=long_ago)
     assert leases.prune() == 1
+
+
+def test_what_a_killed_copy_left_is_removed_and_one_on_its_way_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    old, young, other = folder / ".copy-old", folder / ".copy-young", folder / "isos.sqlite"
+    old.mkdir(parents=True)
+    (old / "copy.sqlite").write_text("half")
+    young.write_text("half")
+    other.write_text("whole")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    copies.sweep(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [".copy-young", "isos.sqlite"]

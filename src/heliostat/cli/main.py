@@ -71,6 +71,7 @@ class LazyGroup(TyperGroup):
             command = typer.main.get_command(single)
             panel = COMMANDS[cmd_name]
         command.name = cmd_name
+        # typer sets this on the commands it makes itself; its type doesn't say so
         command.rich_help_panel = panel  # type: ignore[attr-defined]
         return command
 

@@ -96,7 +96,11 @@ def propagation(
         settings.print_json([one.to_json() for one in found])
         return
     if not found:
-        settings.err.print(f"{escape(tree)} was never scanned; run `heliostat tree scan`")
+        settings.err.print(
+            f"{escape(tree)} has no version of which is known when it was made: it was never"
+            " scanned (`heliostat tree scan` does it), or has not changed since an older release",
+            soft_wrap=True,
+        )
     for one in found:
         _show_propagation(settings, one)
 

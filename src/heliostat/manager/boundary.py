@@ -34,8 +34,7 @@ class Boundary:
             if self.is_news(job, str(error)):
                 log.error("job failed, it is tried again", job=job, reason=str(error))
             return False
-        except Exception as error:
-            # The process boundary of a job: the others must go on.
+        except Exception as error:  # the process boundary of a job: the others must go on
             if self.is_news(job, repr(error)):
                 log.exception("job failed by a fault, it is tried again", job=job)
             return False

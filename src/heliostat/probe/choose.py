@@ -184,6 +184,7 @@ class _PieceList(Sequence[Piece]):
     def __len__(self) -> int:
         return len(self._digests) // SHA256_BYTES
 
+    # Typing wants two overloads for this; here one line each would hide what it does.
     def __getitem__(self, index: int | slice) -> Piece | list[Piece]:  # type: ignore[override]
         if isinstance(index, slice):
             return [self._piece(at) for at in range(*index.indices(len(self)))]

@@ -59,7 +59,7 @@ class EndpointLook:
         """Never raises: the mirror's other endpoints may be well."""
         try:
             fault, broken = await self._by_family()
-        except Exception as error:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  the mirror's other endpoints may be well
             fault, broken = unexpected(self.endpoint.url, error), ()
         status = EndpointStatus(self.endpoint, fault is None, fault.reason if fault else "")
         if fault is None and broken:

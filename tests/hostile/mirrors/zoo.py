@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from aiohttp import web
 
 from heliostat.catalog import load_table
 from heliostat.config.load import LoadedConfig
+from heliostat.demo.process import free_port
 from heliostat.edge.clients import locate
 from heliostat.edge.serving import explain_path
 from heliostat.manager.probing.records import holdings, statuses
@@ -35,7 +38,8 @@ from heliostat.state.opened import State
 from heliostat.state.remembered import Remembered
 from heliostat.state.store import StateStore
 from tests.manager.samples import declare, register
-from tests.probe.helpers import file_answer
+from tests.probe.helpers import file_answer, serving
+from tests.support.authority import Authority
 from tests.support.worlds import small_zones
 
 BAD = "bad.example"
@@ -190,6 +194,33 @@ class Zoo:
         at = datetime.fromtimestamp(self.now_s, UTC)
         compile_state(known, self._store, at, remembered=self._remembered)
         self._state = self._remembered.state or self._state
+
+
+@asynccontextmanager
+async def with_certificate(
+    zoo: Zoo, copy: Path, authority: Authority, bad: ssl.SSLContext, words: str
+) -> AsyncIterator[int]:
+    """The mirror serves https well, then with a certificate that clients refuse; gives its port.
+
+    After the block it has the good one again, and must be back within some looks.
+    """
+    port, handler = free_port(), folder_handler(copy)
+    good = authority.context("127.0.0.1")
+    async with serving(handler, port=port, ssl_context=good):
+        await zoo.opens_with(f"https://127.0.0.1:{port}/")
+        await zoo.liveness()
+        await zoo.scan()
+        assert zoo.is_sent_to(https=True)
+    async with serving(handler, port=port, ssl_context=bad):
+        await zoo.liveness()
+        assert not zoo.is_sent_to(https=True)
+        assert await zoo.state() is MirrorState.FAILING
+        await zoo.was_told("state", words)
+    yield port
+    async with serving(handler, port=port, ssl_context=good):
+        for _ in range(4):
+            await zoo.liveness()
+        assert zoo.is_sent_to(https=True), await zoo.reason()
 
 
 def folder_handler(root: Path) -> Handler:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,9 @@ from heliostat.manager.work.models import CatalogChunk, CatalogCopy, Worker
 log = structlog.get_logger()
 
 COPIES_FOLDER = "copies"
+PREFIX = ".copy-"
+STALE_S = 3600.0
+"""What is left of a copy that a kill interrupted is removed after this; no copy takes as long."""
 LEVEL = 3
 
 
@@ -95,7 +100,7 @@ def _has(tree: str, key: tuple[str, int]) -> bool:
 @contextmanager
 def _snapshot(path: Path) -> Iterator[Path]:
     """A file with what the catalog holds at one moment."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".copy-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PREFIX) as folder:
         target = Path(folder) / "copy.sqlite"
         with (
             closing(connect(path, write=False)) as source,
@@ -105,7 +110,16 @@ def _snapshot(path: Path) -> Iterator[Path]:
         yield target
 
 
+def sweep(folder: Path) -> None:
+    """Removes what copies left that were interrupted; gigabytes, perhaps."""
+    for path in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # somebody else was faster
+            if time.time() - path.stat().st_mtime > STALE_S:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _copy(tree: str, key: tuple[str, int], path: Path) -> None:
+    sweep(path.parent)
     with _snapshot(path) as snapshot:
         size_bytes = snapshot.stat().st_size
         if size_bytes > limits.MAX_COPY_BYTES:
@@ -138,8 +152,9 @@ def _take(tree: str, path: Path, held: tuple[str, int] | None) -> None:
     if copy is None or held == (copy.identity, copy.version):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     unpacker = zstandard.ZstdDecompressor()
-    handle, name = tempfile.mkstemp(prefix=".copy-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
     try:
         for number in range(copy.chunks):
             part = CatalogChunk.objects.filter(copy=copy, number=number).first()
