@@ -10,7 +10,13 @@ from pyroaring import BitMap
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.probing import models as rows
-from heliostat.manager.probing.recording import record_liveness, record_scan
+from heliostat.manager.probing.recording import (
+    Outcome,
+    as_listed,
+    record_liveness,
+    record_outcome,
+    record_scan,
+)
 from heliostat.manager.probing.records import holdings, samples, scans, statuses
 from heliostat.manager.registry.mirrors import events, get_mirror, list_mirrors
 from heliostat.model.holding import Holding
@@ -209,3 +215,14 @@ def test_results_for_mirrors_that_are_gone_are_passed_over() -> None:
     assert not record_liveness(liveness(gone))
     assert not record_scan(scanned(gone, [1]))
     assert not store_holding(Holding(gone, "isos", T0, "rsync"))
+
+
+def test_what_was_seen_elsewhere_is_not_said_of_a_mirror_declared_anew() -> None:
+    result = scanned(NAME, [1, 2])
+    assert result.holding is not None
+    outcome = Outcome(NAME, "isos", T0, result, settled=as_listed(result.holding))
+    here = frozenset({"https://a.example/isos/"})
+    assert not record_outcome(replace(outcome, urls=frozenset({"https://old.example/isos/"})))
+    assert holdings("isos") == []
+    assert record_outcome(replace(outcome, urls=here))
+    assert len(holdings("isos")) == 1

@@ -55,6 +55,8 @@ class Outcome:
     lost: tuple[int, int] | None = None
     timestamp_at_s: int | None = None
     timestamp_lag_since_s: float | None = None
+    urls: frozenset[str] = frozenset()
+    """Where it looked; a mirror that was declared elsewhere meanwhile has to be looked at anew."""
 
 
 def record_liveness(result: LivenessResult, lagging_after_s: float = LAGGING_AFTER_S) -> bool:
@@ -104,6 +106,10 @@ def record_outcome(outcome: Outcome, lagging_after_s: float = LAGGING_AFTER_S) -
     with transaction.atomic():
         mirror = _locked(outcome.mirror)
         if mirror is None:
+            return False
+        if outcome.urls and outcome.urls != {
+            e.url for e in mirror.endpoints.all() if e.tree == outcome.tree
+        }:
             return False
         row = rows.Scan.objects.filter(mirror=mirror, tree=outcome.tree).first()
         row = row or rows.Scan(mirror=mirror, tree=outcome.tree)

@@ -159,7 +159,8 @@ async def _scan(job: ScanJob, target: ScanTarget) -> _Stored:
         listing = result.holding
     else:
         listing = _listed_before(known, target)
-    outcome = Outcome(mirror.name, tree.name, now_s, result)
+    urls = frozenset(e.url for e in mirror.endpoints if e.tree == tree.name)
+    outcome = Outcome(mirror.name, tree.name, now_s, result, urls=urls)
     if listing is not None:
         lost = None
         if result is not None:
