@@ -23,6 +23,7 @@ ca = "ca.pem"
 allow_private = true
 timeout_s = 1
 verify_bytes_per_day = 1_000_000_000
+requests_per_s = 10_000
 [edge]
 public_url = "http://127.0.0.1:8099/"
 [[tree]]
