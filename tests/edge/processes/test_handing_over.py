@@ -172,11 +172,20 @@ def test_sigterm_serves_on_with_a_503_for_health_then_ends_with_0(tmp_path: Path
         with edge.connect() as link:  # a request that is under way when the end begins
             link.sendall(b"GET /iso/a.iso HTTP/1.1\r\nHost: t\r\n")
             until(lambda: "finishing open requests" in log_of(edge))
+            until(lambda: _refuses(edge))  # the workers have heard of it, too
             link.sendall(b"\r\n")
             reply = parse_reply(read_to_end(link))
         assert (reply.status, reply["connection"]) == (302, "close")
         assert process.wait(15) == 0
         assert pids(process.pid, "edge-") == []
+
+
+def _refuses(edge: EdgeProcess) -> bool:
+    try:
+        edge.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_a_second_sigterm_and_ctrl_c_are_in_a_hurry(tmp_path: Path) -> None:
