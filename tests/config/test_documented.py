@@ -10,6 +10,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from heliostat.config.dns import DnsSection
+from heliostat.config.nodes import NodeSection
 from heliostat.config.schema import (
     Config,
     EdgeSection,
@@ -27,6 +29,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`[edge]`": EdgeSection,
     "`[[tree]]`": TreeSection,
     "`[[geo]]`": GeoSection,
+    "`[[node]]`": NodeSection,
+    "`[dns]`": DnsSection,
 }
 ROW = re.compile(r"^\| `(?P<key>\w+)` \|[^|]*\| (?P<default>[^|]*) \|", re.MULTILINE)
 

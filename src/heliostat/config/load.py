@@ -15,6 +15,15 @@ from heliostat.model.tree import is_remote
 
 CONFIG_VARIABLE = "HELIOSTAT_CONFIG"
 OVERRIDE_PREFIX = "HELIOSTAT_"
+EDGE_PATHS = (
+    "tls_certificate",
+    "tls_key",
+    "watch_ca",
+    "access_log",
+    "source_ca",
+    "root",
+    "installed_state",
+)
 DEFAULT_PATHS = (Path("heliostat.toml"), Path("/etc/heliostat/heliostat.toml"))
 
 
@@ -98,16 +107,25 @@ def _absolute(config: Config, path: Path) -> Config:
     geo = [source.model_copy(update={"path": absolute(source.path)}) for source in config.geo]
     paths = {
         key: absolute(value)
-        for key in ("tls_certificate", "tls_key", "watch_ca", "access_log")
+        for key in EDGE_PATHS
         if (value := getattr(config.edge, key)) is not None
     }
     edge = config.edge.model_copy(update=paths)
+    manager = config.manager.model_copy(
+        update={
+            "publish_to": [
+                where if is_remote(where) else str(absolute(where))
+                for where in config.manager.publish_to
+            ]
+        }
+    )
     probe = config.probe
     if probe.ca is not None:
         probe = probe.model_copy(update={"ca": absolute(probe.ca)})
     return config.model_copy(
         update={
             "data_dir": absolute(config.data_dir),
+            "manager": manager,
             "probe": probe,
             "edge": edge,
             "trees": trees,

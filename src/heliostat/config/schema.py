@@ -2,82 +2,30 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from heliostat.config.dns import DnsSection
+from heliostat.config.nodes import NodeSection
+from heliostat.config.section import (
+    BaseUrl,
+    HostPort,
+    LocalPath,
+    Name,
+    Network,
+    OptionalHostPort,
+    OptionalUrl,
+    Prefix,
+    Section,
+    local_path,
+)
 from heliostat.config.toml import FaultAtError
-from heliostat.config.urls import base_url
 from heliostat.model.tree import Tree
 
-
-def _base_url(value: str) -> str:
-    return base_url(value, ("http", "https"))
-
-
-def _host_port(value: str) -> str:
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^\[\]:]+):\d{1,5}", value) or int(
-        value.rpartition(":")[2]
-    ) not in range(65536):
-        raise ValueError(f'"{value}" is not HOST:PORT (IPv6 as [::1]:8080)')
-    return value
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value, strict=False))
-    except ValueError:
-        raise ValueError(f'"{value}" is no network, such as 192.0.2.0/24 or ::1/128') from None
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", value):
-        raise ValueError(
-            f'"{value}" can\'t be a name: use a-z, 0-9, ".", "_" and "-", at most 63 of them,'
-            " beginning with a letter or digit"
-        )
-    return value
-
-
-def _prefix(value: str) -> str:
-    parts = value.split("/")
-    odd = not value.isprintable() or any(char in value for char in ' ?#%"\\')
-    if parts[0] or "" in parts[1:-1] or "." in parts or ".." in parts or odd:
-        raise ValueError(
-            f'a prefix is a path such as "/" or "/pub/isos/" without spaces, quotes, "?", "#", "%"'
-            f" and empty parts, unlike {value!r}"
-        )
-    return value if value.endswith("/") else value + "/"
-
-
-def _local_path(value: str) -> str:
-    if not value or "\0" in value:
-        raise ValueError("a path can't be empty or hold a NUL")
-    return value
-
-
-def _path(value: Path) -> Path:
-    _local_path(str(value) if str(value) != "." else "")
-    return value
-
-
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-Network = Annotated[str, AfterValidator(_network)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
-Name = Annotated[str, AfterValidator(_name)]
-
-
-LocalPath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
-
-
-class Section(BaseModel):
-    """What all sections share: unknown keys are errors, and `true` or "3" is no number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+MAX_NODES = 200
+MAX_SOURCES = 32
 
 
 class ManagerSection(Section):
@@ -98,12 +46,21 @@ class ManagerSection(Section):
     runs_jobs: bool = Field(
         default=True, description="false: scans are left to `heliostat worker` processes"
     )
-    report_listen: Annotated[str, AfterValidator(lambda v: _host_port(v) if v else v)] = Field(
+    report_listen: OptionalHostPort = Field(
         default="", description="address where edges report to; empty: nobody reports"
     )
     report_tokens: dict[str, str] = Field(
         default={}, max_length=1000, description="node → the secret it reports with"
     )
+    publish_to: list[str] = Field(
+        default=[],
+        max_length=MAX_SOURCES,
+        description="where states are put beside data_dir: folders, s3://BUCKET/PREFIX",
+    )
+    s3_endpoint: OptionalUrl = Field(
+        default="", description="S3-compatible store of `publish_to`; empty: AWS"
+    )
+    s3_region: str = Field(default="", max_length=63, description="its region")
 
 
 class ProbeSection(Section):
@@ -203,8 +160,26 @@ class EdgeSection(Section):
     watch_ca: LocalPath | None = Field(
         default=None, description="PEM file of a CA beside the system's, for mirrors' certificates"
     )
+    sources: list[BaseUrl] = Field(
+        default=[],
+        max_length=MAX_SOURCES,
+        description="where states come from: manager, bucket, other edges' `/-/state/`; empty:"
+        " data_dir",
+    )
+    source_ca: LocalPath | None = Field(
+        default=None, description="PEM file of a CA beside the system's, for the sources"
+    )
+    source_poll_s: float = Field(
+        default=5, ge=0.1, le=86400, description="seconds between looks at each source"
+    )
+    root: LocalPath | None = Field(
+        default=None, description="root.json that states must be signed under; needed with sources"
+    )
+    installed_state: LocalPath | None = Field(
+        default=None, description="folder of a published state, used when nothing else is there"
+    )
     node: str = Field(default="", max_length=63, description="this node's name; empty: the host's")
-    report_url: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
+    report_url: OptionalUrl = Field(
         default="", description="the manager's report address; empty: nothing is reported"
     )
     report_token: str = Field(default="", max_length=200, description="the secret to report with")
@@ -231,6 +206,12 @@ class EdgeSection(Section):
                 ("tls_certificate" if self.tls_certificate else "tls_key",),
                 "tls_certificate and tls_key go together; set both, or neither",
             )
+        if self.sources and self.root is None:
+            raise FaultAtError(
+                ("sources",),
+                "states from elsewhere are believed by their signatures alone; set root to the"
+                " root.json that `heliostat keys init` wrote",
+            )
         if self.http_listen and self.tls_certificate is None:
             raise FaultAtError(
                 ("http_listen",),
@@ -243,15 +224,13 @@ class TreeSection(Section):
     """One published file tree."""
 
     name: Name = Field(description="what the tree is called everywhere")
-    root: Annotated[str, AfterValidator(_local_path)] = Field(
+    root: Annotated[str, AfterValidator(local_path)] = Field(
         description="what is published: a folder, or where it is read from: rsync://, https://, "
         "s3://BUCKET/PREFIX, USER@HOST:/PATH (rsync over ssh)"
     )
     prefix: Prefix = Field(default="/", description="where it stands on the edges")
     fallback: list[BaseUrl] = Field(default=[], description="used when no mirror can serve a file")
-    origin: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
-        default="", description="the project's own server, the last resort"
-    )
+    origin: OptionalUrl = Field(default="", description="the project's own server, the last resort")
     digests: list[Literal["sha1", "md5", "sha512"]] = Field(
         default=[], description="digests beside sha256"
     )
@@ -276,9 +255,7 @@ class TreeSection(Section):
     checksum_files: bool = Field(
         default=True, description="remote roots: take digests from SHA256SUMS and its like"
     )
-    s3_endpoint: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
-        default="", description="S3-compatible store; empty: AWS"
-    )
+    s3_endpoint: OptionalUrl = Field(default="", description="S3-compatible store; empty: AWS")
     s3_region: str = Field(default="", max_length=63, description="its region")
 
     def to_tree(self) -> Tree:
@@ -319,6 +296,24 @@ class Config(Section):
     edge: EdgeSection = EdgeSection()
     trees: list[TreeSection] = Field(default=[], alias="tree")
     geo: list[GeoSection] = Field(default=[])
+    nodes: list[NodeSection] = Field(default=[], alias="node", max_length=MAX_NODES)
+    dns: DnsSection = DnsSection()
+
+    @model_validator(mode="after")
+    def _unique_nodes(self) -> Self:
+        seen: dict[str, str] = {}
+        for index, node in enumerate(self.nodes):
+            for key, value in (
+                ("name", node.name),
+                *(("ipv4", address) for address in node.ipv4),
+                *(("ipv6", address) for address in node.ipv6),
+            ):
+                if value in seen:
+                    raise FaultAtError(
+                        ("node", index, key), f'node "{seen[value]}" has {value}, too; change one'
+                    )
+                seen[value] = node.name
+        return self
 
     @model_validator(mode="after")
     def _unique_trees(self) -> Self:

@@ -141,6 +141,9 @@ def _steward_place(
     generation: Generation, source: Path, held: StateStore, count: int, around: Surroundings
 ) -> Place:
     def run(channel: Channel, _: str) -> int:
+        for found in generation.served.values():  # else they'd stay open when the workers end
+            for one in found:
+                one.sock.close()
         task = StewardTask(
             run=around.run,
             source=source,
