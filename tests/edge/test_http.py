@@ -295,7 +295,7 @@ def test_a_new_state_is_served_without_losing_a_request(edge: EdgeProcess) -> No
 
 
 def test_a_damaged_state_is_not_taken_and_the_old_one_stays(edge: EdgeProcess) -> None:
-    manifest = edge.state_folder / "manifest.json"
+    manifest = StateStore(edge.state_folder).switch
     whole = manifest.read_bytes()
     manifest.write_bytes(whole[: len(whole) // 2])
     time.sleep(1.2)
@@ -323,7 +323,7 @@ def test_an_edge_starts_whatever_is_wrong_with_its_source(tmp_path: Path) -> Non
     )
     with process:
         assert process.get("/iso/a.iso").status == 302
-    manifest = process.state_folder / "manifest.json"
+    manifest = StateStore(process.state_folder).switch
     manifest.unlink()
     manifest.mkdir()
     with process:

@@ -174,7 +174,7 @@ def test_publishing_before_any_scan_says_what_to_do(tmp_path: Path) -> None:
     known = replace(known_world(make_catalog({b"f": b"1"}), [DE]), catalogs={})
     with pytest.raises(StateError, match="heliostat tree scan"):
         compile_state(known, StateStore(tmp_path), NOW)
-    assert not (tmp_path / "manifest.json").exists()
+    assert not StateStore(tmp_path).switch.exists()
 
 
 def test_a_new_file_changes_only_the_files_that_must(tmp_path: Path) -> None:

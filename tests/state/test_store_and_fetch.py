@@ -6,9 +6,10 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,16 @@ from heliostat.state.errors import (
     StateRefusedError,
 )
 from heliostat.state.fetch import fetch_state
-from heliostat.state.manifest import Manifest, parse_manifest
-from heliostat.state.opened import open_state
+from heliostat.state.keys import KEYS_FOLDER, KeyFolder
+from heliostat.state.manifest import Manifest, metadata_path, parse_manifest
+from heliostat.state.opened import State, open_state
+from heliostat.state.sign import sign
+from heliostat.state.sources import FolderSource
 from heliostat.state.store import StateStore
+from heliostat.state.trust import verified_manifest
 from tests.support.worlds import GERMANY, known_world, make_catalog, make_mirror
 
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 MIRRORS = 20
 
 
@@ -44,16 +49,20 @@ def publish(folder: Path, *, files: int = 3, mirrors: int = 2, forced: bool = Fa
     return manifest
 
 
+def fetched(folder: Path, held: StateStore, current: Manifest | None) -> State | None:
+    return fetch_state(FolderSource(folder), held, current)
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published")
+    folder = tmp_path_factory.mktemp("published") / "state"
     publish(folder)
     return folder
 
 
 @pytest.fixture
 def source(published: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(published, tmp_path / "source"))
+    return Path(shutil.copytree(published.parent, tmp_path / "source")) / "state"
 
 
 def roles(folder: Path) -> list[str]:
@@ -62,15 +71,15 @@ def roles(folder: Path) -> list[str]:
 
 def test_a_fetched_state_is_whole_and_is_not_fetched_twice(source: Path, tmp_path: Path) -> None:
     held = StateStore(tmp_path / "held")
-    state = fetch_state(source, held, None)
+    state = fetched(source, held, None)
     assert state is not None
-    assert fetch_state(source, held, state.manifest) is None
+    assert fetched(source, held, state.manifest) is None
     open_state(held, held.manifest())
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NoStateError, match="heliostat state publish"):
-        fetch_state(tmp_path, StateStore(tmp_path / "held"), None)
+        fetched(tmp_path, StateStore(tmp_path / "held"), None)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "grow", "remove"])
@@ -92,7 +101,7 @@ def test_a_damaged_file_is_refused_and_named(
         )
     held = StateStore(tmp_path / "held")
     with pytest.raises(DamagedStateError, match=path.name):
-        fetch_state(source, held, None)
+        fetched(source, held, None)
     with pytest.raises(NoStateError):
         held.manifest()
     with pytest.raises(DamagedStateError, match=path.name):
@@ -101,16 +110,21 @@ def test_a_damaged_file_is_refused_and_named(
 
 @given(st.data())
 def test_any_change_to_a_manifest_is_noticed(published: Path, data: st.DataObject) -> None:
-    raw = (published / "manifest.json").read_bytes()
+    version = StateStore(published).version()
+    raw = metadata_path(published, "targets", version).read_bytes()
     position = data.draw(st.integers(0, len(raw) - 1))
     replacement = data.draw(st.binary(max_size=3))
     changed = raw[:position] + replacement + raw[position + 1 :]
-    try:
-        parsed = parse_manifest(changed, "here")
-    except StateError:
-        return
-    # White space between JSON's tokens is the only thing that may differ.
-    assert parsed.to_bytes() == raw
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(published, Path(folder) / "copy"))
+        metadata_path(copy, "targets", version).write_bytes(changed)
+        if changed == raw:
+            verified_manifest(copy)
+            return
+        with pytest.raises(StateError):
+            verified_manifest(copy)
+        with pytest.raises(StateError):
+            StateStore(copy).manifest()
 
 
 @given(st.binary(max_size=200))
@@ -123,22 +137,22 @@ def test_an_older_state_is_never_taken_back(source: Path, tmp_path: Path) -> Non
     old = shutil.copytree(source, tmp_path / "old")
     publish(source, files=4)
     held = StateStore(tmp_path / "held")
-    state = fetch_state(source, held, None)
+    state = fetched(source, held, None)
     assert state is not None
     with pytest.raises(StateRefusedError, match="older"):
-        fetch_state(Path(old), held, state.manifest)
+        fetched(Path(old), held, state.manifest)
 
 
 def test_a_manager_that_lost_its_folder_publishes_above_what_edges_hold(tmp_path: Path) -> None:
     publish(tmp_path / "old")
     publish(tmp_path / "old", files=4)
     held = StateStore(tmp_path / "held")
-    state = fetch_state(tmp_path / "old", held, None)
+    state = fetched(tmp_path / "old", held, None)
     assert state is not None
-    later = datetime(2026, 11, 22, 0, 1, tzinfo=UTC)
+    later = NOW + timedelta(minutes=1)
     known = known_world(make_catalog({b"f": b"1"}), [make_mirror("m.example", GERMANY)])
     compile_state(known, StateStore(tmp_path / "new"), later, forced=True)
-    assert fetch_state(tmp_path / "new", held, state.manifest) is not None
+    assert fetched(tmp_path / "new", held, state.manifest) is not None
 
 
 def test_a_manager_that_reaches_no_mirror_publishes_nothing_worse(tmp_path: Path) -> None:
@@ -163,15 +177,15 @@ def test_what_people_disable_or_remove_is_no_loss(tmp_path: Path) -> None:
     catalog = make_catalog({b"f": b"1"})
     store, held = StateStore(tmp_path / "state"), StateStore(tmp_path / "held")
     compile_state(known_world(catalog, mirrors), store, NOW)
-    state = fetch_state(store.folder, held, None)
+    state = fetched(store.folder, held, None)
     assert state is not None
     disabled = [replace(mirror, enabled=False) for mirror in mirrors[:15]]
     manifest, _ = compile_state(known_world(catalog, [*disabled, *mirrors[15:]]), store, NOW)
     assert manifest.counts["mirrors"] == 10
-    assert fetch_state(store.folder, held, state.manifest) is not None
+    assert fetched(store.folder, held, state.manifest) is not None
     none_left = [replace(mirror, enabled=False) for mirror in mirrors]
     compile_state(known_world(catalog, none_left), store, NOW)
-    assert fetch_state(store.folder, held, manifest) is not None
+    assert fetched(store.folder, held, manifest) is not None
 
 
 @pytest.mark.parametrize(
@@ -193,10 +207,11 @@ def test_a_whole_state_that_does_not_fit_together_is_refused(
     body = json.loads(store.path_of(manifest.files[role]).read_bytes())
     change(body)
     bad = store.put(role, json.dumps(body).encode())
-    store.commit(replace(manifest, files={**manifest.files, role: bad}))
+    changed = replace(manifest, files={**manifest.files, role: bad}, version=manifest.version + 1)
+    store.commit(sign(changed, KeyFolder(source.parent / KEYS_FOLDER)))
     held = StateStore(tmp_path / "held")
     with pytest.raises(DamagedStateError):
-        fetch_state(source, held, None)
+        fetched(source, held, None)
     with pytest.raises(NoStateError):
         held.manifest()
 
@@ -218,7 +233,7 @@ def test_losing_most_mirrors_or_files_needs_force(
     folder = tmp_path / "state"
     publish(folder, files=before[0], mirrors=before[1])
     held = StateStore(tmp_path / "held")
-    state = fetch_state(folder, held, None)
+    state = fetched(folder, held, None)
     assert state is not None
     if refused:
         with pytest.raises(StateRefusedError, match="--force") as caught:
@@ -226,7 +241,7 @@ def test_losing_most_mirrors_or_files_needs_force(
         assert caught.value.exit_code == EXIT_REFUSED
         assert StateStore(folder).version() == state.version
     manifest = publish(folder, files=after[0], mirrors=after[1], forced=refused)
-    taken = fetch_state(folder, held, state.manifest)
+    taken = fetched(folder, held, state.manifest)
     assert taken is not None
     assert taken.version == manifest.version == state.version + 1
 
@@ -235,12 +250,12 @@ def test_an_edge_refuses_what_a_reckless_manager_published(source: Path, tmp_pat
     big, small = tmp_path / "big", tmp_path / "small"
     publish(big, files=40, mirrors=20)
     held = StateStore(tmp_path / "held")
-    state = fetch_state(big, held, None)
+    state = fetched(big, held, None)
     assert state is not None
     publish(small, files=4)
     publish(small, files=5)
     with pytest.raises(StateRefusedError):
-        fetch_state(small, held, state.manifest)
+        fetched(small, held, state.manifest)
     assert held.manifest() == state.manifest
 
 
@@ -271,7 +286,8 @@ def test_old_files_go_when_nobody_needs_them(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     manifest = store.manifest()
     assert manifest.version == int(NOW.timestamp()) + 6
-    assert len(list(tmp_path.glob("manifest-*.json"))) == 3
+    assert len(list(store.metadata.glob("*.targets.json"))) == 3
+    assert len(list(store.metadata.glob("*.snapshot.json"))) == 3
     open_state(store, manifest)
     paths = [path for path in store.files.iterdir() if path.name.endswith("-paths")]
     assert len(paths) == 3

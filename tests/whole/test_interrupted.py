@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from heliostat.demo.process import free_port
+from heliostat.state.store import StateStore
 from tests.support.command import Ended, Workplace
 from tests.support.processes import children_of
 
@@ -132,7 +133,7 @@ def test_a_second_serve_on_one_data_folder_is_refused_and_the_first_goes_on(
     here: Workplace,
 ) -> None:
     with running(here, "serve") as first:
-        until((here.data / "state" / "manifest.json").exists, first)
+        until(StateStore(here.data / "state").switch.exists, first)
         for command in ("serve", "manager"):
             second = here.run(
                 command, environ={"HELIOSTAT_EDGE__LISTEN": f'["127.0.0.1:{free_port()}"]'}

@@ -32,11 +32,14 @@ from heliostat.state.documents import (
 )
 from heliostat.state.errors import StateError, StateRefusedError
 from heliostat.state.filesets import Filesets
+from heliostat.state.keys import KEYS_FOLDER, KeyFolder
 from heliostat.state.manifest import Manifest, StateFile
 from heliostat.state.opened import open_state
 from heliostat.state.plausible import check_plausible
 from heliostat.state.remembered import Remembered
+from heliostat.state.sign import sign
 from heliostat.state.store import StateStore
+from heliostat.state.trust import root_versions
 
 FRESH_FOR = timedelta(hours=20)
 """A state that says nothing new is published again after this: edges are to see that the manager
@@ -89,11 +92,15 @@ def compile_state(
     *,
     forced: bool = False,
     remembered: Remembered | None = None,
+    keys: KeyFolder | None = None,
+    fence: int = 0,
 ) -> tuple[Manifest, bool]:
     """Writes the state of `known` into `store` and makes it current.
 
     With `remembered` (the same at each call, for the same store), only what changed since the last
-    call is made anew; holdings and catalogs that are the same objects are the same.
+    call is made anew; holdings and catalogs that are the same objects are the same. It is signed
+    with `keys`, or those of the folder `keys` beside the store, which are made when there are none.
+    `fence` is the number of the publisher's lease.
 
     Returns the manifest and whether it is a new one; when nothing had changed, the current one
     stays, for FRESH_FOR at most.
@@ -102,7 +109,11 @@ def compile_state(
         StateError: there is nothing to publish yet.
         StateRefusedError: it would lose too much (`check_plausible`), and isn't `forced`.
         OSError: the disk (full, read-only); the current state stays as it was.
+        KeysError: the keys can't be used.
     """
+    keys = keys or KeyFolder(store.folder.parent / KEYS_FOLDER)
+    if not keys.is_made:
+        keys.make(published_at, None, b"")
     catalogs = [known.catalogs[tree.name] for tree in known.trees if tree.name in known.catalogs]
     files_count = sum(len(catalog) for catalog in catalogs)
     if not files_count:
@@ -121,15 +132,21 @@ def compile_state(
     files += [_put(store, "trees", trees), _put(store, "shards", shards), *written]
     files += remembered.zones(known.zones, store)
     by_role = {file.role: file for file in files}
-    is_fresh = current is not None and published_at - current.published_at < FRESH_FOR
+    is_fresh = (
+        current is not None
+        and published_at - current.published_at < FRESH_FOR
+        and current.fence == fence
+        and root_versions(store.folder)[-1:] == list(keys.roots())[-1:]
+    )
     if current is not None and is_fresh and _is_same(current, by_role, counts):
         return current, False
     notice = NoticeDocument(version=version, heliostat=__version__, notices=list(known.notices))
     by_role["notice"] = _put(store, "notice", notice)
-    manifest = Manifest(version, published_at, by_role, counts, forced)
+    manifest = Manifest(version, published_at, by_role, counts, forced, fence)
+    signed = sign(manifest, keys)
     # What an edge couldn't open is never published.
     remembered.state = open_state(store, manifest, verify=False, previous=remembered.state)
-    store.commit(manifest)
+    store.commit(signed)
     return manifest, True
 
 

@@ -1,7 +1,10 @@
 """The manifest: which files make one state, by name, sha256 and size.
 
-One JSON file, swapped by rename, is the whole switch between two states. It carries a checksum of
-itself, so that a manifest cut short or changed on disk is told from a good one.
+It is what the targets metadata of a TUF repository says (its `signed` part, with what Heliostat
+adds under "heliostat"). Read here without signatures, for processes that read what was verified
+when it was taken: `heliostat.state.trust` verifies. `metadata/timestamp.json`, swapped by rename,
+is the whole switch between two states; sizes and hashes lead from it to the manifest, so that one
+cut short or changed on disk is told from a good one.
 """
 
 from __future__ import annotations
@@ -14,15 +17,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from heliostat.state.errors import DamagedStateError, NoStateError
+from heliostat.state.errors import DamagedStateError, Fault, NoStateError
 
-FORMAT = 1
-MANIFEST_NAME = "manifest.json"
+FORMAT = 2
+METADATA_FOLDER = "metadata"
+TIMESTAMP_NAME = "timestamp.json"
+OWN_KEY = "heliostat"
+"""Of the targets metadata: what TUF has no field for."""
 ZONES_ROLE = "zones"
 """Roles of the zone table's buffers begin with this."""
 FILES_FOLDER = "files"
+MAX_TIMESTAMP_BYTES = 16 * 1024
+MAX_SNAPSHOT_BYTES = 64 * 1024
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 4 * 1024**3
+MAX_STATE_BYTES = 32 * 1024**3
 MAX_FILES = 20_000
 
 
@@ -54,87 +63,144 @@ class Manifest:
     """What plausibility is judged by: "mirrors" that can serve, and "files"."""
     forced: bool = False
     """True: an operator said that losing most of it is meant."""
+    fence: int = 0
+    """Number of the publisher's lease: of two managers the one with the lower isn't believed."""
 
-    def to_bytes(self) -> bytes:
-        body = {
+    def own_fields(self) -> dict[str, Any]:
+        """What stands under OWN_KEY."""
+        return {
             "format": FORMAT,
-            "version": self.version,
             "published_at": self.published_at.isoformat(),
             "counts": dict(self.counts),
             "forced": self.forced,
-            "files": {
-                role: {"sha256": file.sha256, "bytes": file.size_bytes}
-                for role, file in sorted(self.files.items())
-            },
+            "fence": self.fence,
         }
-        return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode() + b"\n"
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(canonical).hexdigest()
 
 
 def parse_manifest(raw: bytes, where: Path | str) -> Manifest:
-    """The manifest in `raw`.
+    """The manifest in targets metadata; signatures aren't looked at.
 
     Raises:
         DamagedStateError: anything but a whole manifest of this format; `where` is named.
     """
 
-    def damaged(what: str) -> DamagedStateError:
-        return DamagedStateError(f"{where}: {what}; publish the state again")
+    def damaged(what: str, fault: Fault = Fault.CHANGED) -> DamagedStateError:
+        return DamagedStateError(f"{where}: {what}; publish the state again", fault)
 
     if len(raw) > MAX_MANIFEST_BYTES:
-        raise damaged(f"larger than {MAX_MANIFEST_BYTES} bytes")
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        raise damaged("is not a manifest (not JSON)") from None
-    if not isinstance(body, dict):
-        raise damaged("is not a manifest")
-    if body.pop("checksum", None) != _checksum(body):
-        raise damaged("was changed or cut short (its checksum doesn't fit)")
-    if body.get("format") != FORMAT:
-        raise damaged(f"has format {body.get('format')!r}, this Heliostat reads {FORMAT}")
+        raise damaged(f"larger than {MAX_MANIFEST_BYTES} bytes", Fault.OVERSIZE)
+    signed = _signed(raw, where)
+    own = signed.get(OWN_KEY)
+    if not isinstance(own, dict) or own.get("format") != FORMAT:
+        found = own.get("format") if isinstance(own, dict) else None
+        raise damaged(f"has format {found!r}, this Heliostat reads {FORMAT}")
     try:
         files = {
-            str(role): StateFile(str(role), _hex(entry["sha256"]), int(entry["bytes"]))
-            for role, entry in body["files"].items()
+            str(role): StateFile(str(role), _hex(entry["hashes"]["sha256"]), int(entry["length"]))
+            for role, entry in signed["targets"].items()
         }
-        published_at = datetime.fromisoformat(body["published_at"]).astimezone(UTC)
-        counts = {str(key): int(value) for key, value in body["counts"].items()}
-        version, forced = int(body["version"]), bool(body.get("forced"))
-        manifest = Manifest(version, published_at, files, counts, forced)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        manifest = Manifest(
+            int(signed["version"]),
+            datetime.fromisoformat(own["published_at"]).astimezone(UTC),
+            files,
+            {str(key): int(value) for key, value in own["counts"].items()},
+            bool(own.get("forced")),
+            int(own["fence"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise damaged(f"lacks what a manifest must have ({error})") from None
-    too_large = [file for file in files.values() if not 0 <= file.size_bytes <= MAX_FILE_BYTES]
-    if len(files) > MAX_FILES or too_large:
-        raise damaged("lists more or larger files than any state has")
-    if any("/" in role or role.startswith(".") for role in files):
+    sizes = [file.size_bytes for file in files.values()]
+    if len(files) > MAX_FILES or any(not 0 <= size <= MAX_FILE_BYTES for size in sizes):
+        raise damaged("lists more or larger files than any state has", Fault.OVERSIZE)
+    if sum(sizes) > MAX_STATE_BYTES:
+        raise damaged("lists more bytes than any state has", Fault.OVERSIZE)
+    if any("/" in role or role.startswith(".") or "\0" in role for role in files):
         raise damaged("lists a file outside its own folder")
     return manifest
 
 
 def _hex(value: str) -> str:
-    if len(bytes.fromhex(value)) != hashlib.sha256().digest_size:
+    if len(bytes.fromhex(value)) != hashlib.sha256().digest_size or value != value.lower().strip():
         raise ValueError("not a sha256")
     return value
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the state in `folder`.
+def parse_version(raw: bytes, where: Path | str) -> int:
+    """The version that timestamp metadata names; signatures aren't looked at.
+
+    Raises:
+        DamagedStateError: it isn't timestamp metadata.
+    """
+    version, _, _ = _named(raw, where, "snapshot.json")
+    return version
+
+
+def read_manifest(folder: Path, version: int | None = None) -> Manifest:
+    """The manifest of the state in `folder`: of `version`, or of the current one.
 
     Raises:
         NoStateError: none there.
         DamagedStateError: not whole.
     """
-    path = folder / MANIFEST_NAME
+    if version is not None:
+        path = metadata_path(folder, "targets", version)
+        return parse_manifest(_read(path, MAX_MANIFEST_BYTES), path)
+    path = folder / METADATA_FOLDER / TIMESTAMP_NAME
+    raw = _read(path, MAX_TIMESTAMP_BYTES)
+    for role, most in (("snapshot", MAX_SNAPSHOT_BYTES), ("targets", MAX_MANIFEST_BYTES)):
+        version, length, sha256 = _named(raw, path, f"{role}.json")
+        path = metadata_path(folder, role, version)
+        try:
+            raw = _read(path, most)
+        except NoStateError:
+            raise DamagedStateError(
+                f"{path}: is missing; publish the state again", Fault.MISSING
+            ) from None
+        if len(raw) != length or hashlib.sha256(raw).hexdigest() != sha256:
+            raise DamagedStateError(
+                f"{path}: was changed or cut short (its checksum doesn't fit); publish the state"
+                " again"
+            )
+    return parse_manifest(raw, path)
+
+
+def metadata_path(folder: Path, role: str, version: int) -> Path:
+    """Where a version of a role's metadata stands, as TUF's consistent snapshots name it."""
+    return folder / METADATA_FOLDER / f"{version}.{role}.json"
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
     try:
         with path.open("rb") as handle:
-            raw = handle.read(MAX_MANIFEST_BYTES + 1)
+            return handle.read(most_bytes + 1)
     except FileNotFoundError:
         raise NoStateError(
-            f"{folder}: no state here yet; run `heliostat state publish` or `heliostat serve`"
+            f"{path.parent.parent}: no state here yet; run `heliostat state publish` or"
+            " `heliostat serve`"
         ) from None
-    return parse_manifest(raw, path)
+
+
+def _signed(raw: bytes, where: Path | str) -> dict[str, Any]:
+    try:
+        signed = json.loads(raw)["signed"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        signed = None
+    if not isinstance(signed, dict):
+        raise DamagedStateError(
+            f"{where}: is not a manifest (cut short?); publish the state again", Fault.TRUNCATED
+        )
+    return signed
+
+
+def _named(raw: bytes, where: Path | str, name: str) -> tuple[int, int, str]:
+    """(version, length, sha256) of the metadata that this one names."""
+    try:
+        meta = _signed(raw, where)["meta"][name]
+        version, length, sha256 = meta["version"], meta["length"], meta["hashes"]["sha256"]
+    except (KeyError, TypeError):
+        raise DamagedStateError(
+            f"{where}: doesn't name its {name}; publish the state again"
+        ) from None
+    if not (isinstance(version, int) and isinstance(length, int) and 0 <= version < 1 << 62):
+        raise DamagedStateError(f"{where}: names no version of {name}; publish the state again")
+    return version, length, str(sha256)

@@ -1,7 +1,10 @@
-"""A folder that holds states: files named by content, written once, and one manifest.
+"""A folder that holds states: files named by content, written once, and signed metadata of them.
 
-Promises: at any moment, also after kill -9 or a full disk, the manifest names only files that are
-whole on disk. Files no manifest of the last few versions names are removed after a publication.
+It has the form of a TUF repository, so that any web server or bucket can offer it as it is:
+`metadata/` and `files/`. `metadata/timestamp.json` is written last and by rename.
+
+Promises: at any moment, also after kill -9 or a full disk, the metadata names only files that are
+whole on disk. Files that no manifest of the last few versions names are removed afterwards.
 """
 
 from __future__ import annotations
@@ -9,20 +12,31 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from heliostat.state.errors import DamagedStateError, NoStateError
+from heliostat.state.durable import (
+    TEMPORARY_PREFIX,
+    fsync_folder,
+    replace_file,
+    replacing,
+    write_all,
+)
+from heliostat.state.errors import DamagedStateError, Fault, NoStateError, StateError
 from heliostat.state.manifest import (
     FILES_FOLDER,
-    MANIFEST_NAME,
+    METADATA_FOLDER,
+    TIMESTAMP_NAME,
     Manifest,
     StateFile,
-    parse_manifest,
+    metadata_path,
     read_manifest,
 )
+
+if TYPE_CHECKING:  # the cryptography behind it has no place in a worker's memory
+    from heliostat.state.sign import SignedState
 
 PUBLISHED_FOLDER = "state"
 """In data_dir: the states a manager publishes."""
@@ -33,8 +47,6 @@ HELD_FOLDER = "edge"
 KEPT_MANIFESTS = 3
 """Versions whose files stay, so that a slow reader finds what its manifest names."""
 
-COPY_CHUNK_BYTES = 1 << 20
-TEMPORARY_PREFIX = ".new-"
 LOCK_NAME = "writer.lock"
 
 
@@ -44,14 +56,20 @@ class StateStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / FILES_FOLDER
+        self.metadata = folder / METADATA_FOLDER
 
-    def manifest(self) -> Manifest:
-        """The current manifest.
+    @property
+    def switch(self) -> Path:
+        """The file whose replacement is a new state."""
+        return self.metadata / TIMESTAMP_NAME
+
+    def manifest(self, version: int | None = None) -> Manifest:
+        """The manifest of `version`, or the current one.
 
         Raises:
             NoStateError, DamagedStateError: see `read_manifest`.
         """
-        return read_manifest(self.folder)
+        return read_manifest(self.folder, version)
 
     def version(self) -> int:
         """The current version; 0 when there is no state, or none that can be read."""
@@ -60,43 +78,40 @@ class StateStore:
         except NoStateError:
             return 0
         except DamagedStateError:
-            older = (int(path.stem.rpartition("-")[2]) for path in self._old_manifests())
-            return max(older, default=0)
+            return max(self._versions(), default=0)
 
     def put(self, role: str, content: bytes | memoryview) -> StateFile:
         """Writes one file (fsync + rename); a file that is there already is left alone."""
         file = StateFile(role, hashlib.sha256(content).hexdigest(), len(content))
-        if not self._has(file):
+        if not self.has(file):
             self.files.mkdir(parents=True, exist_ok=True)
-            with _replacing(self.files / file.disk_name) as handle:
-                _write_all(handle, content)
+            with replacing(self.files / file.disk_name) as handle:
+                write_all(handle, content)
         return file
 
-    def take(self, file: StateFile, source: Path) -> None:
-        """Copies one file from another store's folder, believing only its hash.
+    def take(self, file: StateFile, chunks: Iterable[bytes], origin: str) -> None:
+        """Writes one file as it comes from elsewhere, believing only its hash.
 
         Raises:
-            DamagedStateError: the source is missing, or not what the manifest says.
+            DamagedStateError: `origin` gives something else than the manifest says.
         """
-        if self._has(file):
-            return
         self.files.mkdir(parents=True, exist_ok=True)
         digest, size_bytes = hashlib.sha256(), 0
-        origin = source / FILES_FOLDER / file.disk_name
-        try:
-            with origin.open("rb") as reader, _replacing(self.files / file.disk_name) as handle:
-                while chunk := reader.read(COPY_CHUNK_BYTES):
-                    size_bytes += len(chunk)
-                    if size_bytes > file.size_bytes:
-                        break
-                    digest.update(chunk)
-                    _write_all(handle, chunk)
-                if size_bytes != file.size_bytes or digest.hexdigest() != file.sha256:
-                    raise DamagedStateError(
-                        f"{origin}: is not what the manifest says; publish the state again"
-                    )
-        except FileNotFoundError:
-            raise DamagedStateError(f"{origin}: is missing; publish the state again") from None
+        with replacing(self.files / file.disk_name) as handle:
+            for chunk in chunks:
+                size_bytes += len(chunk)
+                if size_bytes > file.size_bytes:
+                    break
+                digest.update(chunk)
+                write_all(handle, chunk)
+            if size_bytes == file.size_bytes and digest.hexdigest() == file.sha256:
+                return
+            fault = (Fault.TRUNCATED, Fault.CHANGED, Fault.OVERSIZE)[
+                (size_bytes > file.size_bytes) - (size_bytes < file.size_bytes) + 1
+            ]
+            raise DamagedStateError(
+                f"{origin}: is not what the manifest says ({fault}); publish the state again", fault
+            )
 
     def verify(self, manifest: Manifest) -> None:
         """Reads every file of a state and compares size and sha256.
@@ -115,17 +130,21 @@ class StateStore:
             if size_bytes != file.size_bytes or digest != file.sha256:
                 raise DamagedStateError(f"{path}: was changed on disk; publish the state again")
 
-    def commit(self, manifest: Manifest) -> None:
-        """Makes `manifest` the current one in a single rename, then removes what nobody needs."""
-        raw = manifest.to_bytes()
-        _fsync_folder(self.files)
-        for path in (
-            self.folder / f"manifest-{manifest.version}.json",
-            self.folder / MANIFEST_NAME,
-        ):
-            with _replacing(path) as handle:
-                _write_all(handle, raw)
-        _fsync_folder(self.folder)
+    def commit(self, signed: SignedState) -> None:
+        """Makes a signed state the current one in a single rename, then removes old files."""
+        fsync_folder(self.files)
+        self.metadata.mkdir(exist_ok=True)
+        parts = [("root", version, raw) for version, raw in signed.roots.items()]
+        parts += [
+            ("targets", signed.version, signed.targets),
+            ("snapshot", signed.version, signed.snapshot),
+        ]
+        for role, version, raw in parts:
+            path = metadata_path(self.folder, role, version)
+            if not _holds(path, raw):
+                replace_file(path, raw)
+        replace_file(self.switch, signed.timestamp)
+        fsync_folder(self.folder)
         self._sweep()
 
     @contextmanager
@@ -149,7 +168,7 @@ class StateStore:
         except FileNotFoundError:
             return False
 
-    def _has(self, file: StateFile) -> bool:
+    def has(self, file: StateFile) -> bool:
         """True if the file is there and whole: a name alone proves nothing after a bad disk."""
         path = self.files / file.disk_name
         try:
@@ -160,56 +179,34 @@ class StateStore:
         except FileNotFoundError:
             return False
 
-    def _old_manifests(self) -> list[Path]:
-        found = self.folder.glob("manifest-*.json")
-        numbered = [path for path in found if path.stem.rpartition("-")[2].isdecimal()]
-        return sorted(numbered, key=lambda path: int(path.stem.rpartition("-")[2]))
+    def _versions(self) -> list[int]:
+        """Of the manifests that are here, oldest first."""
+        found = [path.name.partition(".")[0] for path in self.metadata.glob("*.targets.json")]
+        return sorted(int(name) for name in found if name.isdecimal())
 
     def _sweep(self) -> None:
-        old = self._old_manifests()
-        for path in old[:-KEPT_MANIFESTS]:
-            path.unlink(missing_ok=True)
+        versions = self._versions()
+        kept_versions = {*versions[-KEPT_MANIFESTS:], self.version()}
         needed: set[str] = set()
-        for path in [*old[-KEPT_MANIFESTS:], self.folder / MANIFEST_NAME]:
+        for version in versions:
+            if version not in kept_versions:
+                for role in ("targets", "snapshot"):
+                    metadata_path(self.folder, role, version).unlink(missing_ok=True)
+                continue
             try:
-                kept = parse_manifest(path.read_bytes(), path)
-            except DamagedStateError:
+                kept = self.manifest(version)
+            except StateError:
                 continue
             needed |= {file.disk_name for file in kept.files.values()}
         for path in self.files.iterdir():
             if path.name not in needed:
                 path.unlink(missing_ok=True)
-        for path in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a writer that was killed
+        for path in self.metadata.glob(f"{TEMPORARY_PREFIX}*"):  # of a writer that was killed
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[int]:
-    """A descriptor of a new file that becomes `path` when the block ends well (fsync + rename)."""
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+def _holds(path: Path, raw: bytes) -> bool:
     try:
-        yield handle
-        os.fchmod(handle, 0o644)
-        os.fsync(handle)
-        Path(name).rename(path)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # write(2) doesn't know what it writes to
-        raise
-    finally:
-        os.close(handle)
-
-
-def _write_all(handle: int, content: bytes | memoryview) -> None:
-    view = memoryview(content).cast("B")
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return path.read_bytes() == raw
+    except OSError:
+        return False

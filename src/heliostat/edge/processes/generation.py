@@ -26,6 +26,7 @@ from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.steward import StewardTask, run_steward
 from heliostat.edge.processes.worker import Assigned, WorkerTask, run_worker
 from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.sync import SyncSettings
 from heliostat.edge.tls import Certificate
 from heliostat.edge.watch import WatchSettings
 from heliostat.state.store import HELD_FOLDER, PUBLISHED_FOLDER, StateStore
@@ -138,7 +139,7 @@ def fill(generation: Generation, loaded: LoadedConfig, around: Surroundings) -> 
 
 
 def _steward_place(
-    generation: Generation, source: Path, held: StateStore, count: int, around: Surroundings
+    generation: Generation, local: Path, held: StateStore, count: int, around: Surroundings
 ) -> Place:
     def run(channel: Channel, _: str) -> int:
         for found in generation.served.values():  # else they'd stay open when the workers end
@@ -146,7 +147,7 @@ def _steward_place(
                 one.sock.close()
         task = StewardTask(
             run=around.run,
-            source=source,
+            sync=_sync_settings(generation.section, local),
             held=held,
             admin_address=generation.section.admin_listen,
             admin=generation.admin,
@@ -164,6 +165,17 @@ def _steward_place(
         return run_steward(task, channel)
 
     return Place(STEWARD, run)
+
+
+def _sync_settings(section: EdgeSection, local: Path) -> SyncSettings:
+    return SyncSettings(
+        local=local,
+        sources=tuple(section.sources),
+        ca=section.source_ca,
+        poll_s=section.source_poll_s,
+        root=section.root,
+        installed=section.installed_state,
+    )
 
 
 def _watch_settings(config: Config) -> WatchSettings:

@@ -18,7 +18,7 @@ from heliostat.edge.memory import give_back
 from heliostat.edge.serving import Serving
 from heliostat.model.errors import HeliostatError
 from heliostat.state.errors import NoStateError
-from heliostat.state.manifest import Manifest, parse_manifest
+from heliostat.state.manifest import Manifest
 from heliostat.state.opened import State, open_state
 from heliostat.state.store import StateStore
 
@@ -139,10 +139,9 @@ class StateKeeper:
 
     def _manifest(self, version: int) -> Manifest:
         """Of the wanted version; of the newest one when that is swept away already."""
-        path = self._held.folder / f"manifest-{version}.json"
         try:
-            return parse_manifest(path.read_bytes(), path)
-        except FileNotFoundError:
+            return self._held.manifest(version)
+        except NoStateError:
             return self._held.manifest()
 
 

@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -42,7 +41,7 @@ from heliostat.edge.processes.remarks import (
 from heliostat.edge.processes.reporter import Reporter, ReportSettings
 from heliostat.edge.processes.rundir import STEWARD_LOCK, STEWARD_SOCKET, RunFolder
 from heliostat.edge.processes.sight import Sight
-from heliostat.edge.sync import StateSync
+from heliostat.edge.sync import StateSync, SyncSettings
 from heliostat.edge.tls import Certificate
 from heliostat.edge.watch import WatchSettings
 from heliostat.state.opened import State
@@ -69,7 +68,7 @@ class StewardTask:
     """Everything a steward is given by its supervisor."""
 
     run: RunFolder
-    source: Path
+    sync: SyncSettings
     held: StateStore
     admin_address: str
     admin: Listener | None
@@ -93,7 +92,7 @@ class Steward:
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._hub = Hub(self._greeting, self._on_frame, self._on_look)
-        self._sync = StateSync(task.source, task.held, self._took)
+        self._sync = StateSync(task.sync, task.held, self._took)
         self._state: State | None = None
         self._is_settled = False
         """True once it is known whether anything is held."""
@@ -168,8 +167,6 @@ class Steward:
         reason = await asyncio.to_thread(self._sync.check)
         if reason and self._state is None:
             log.warning("no state yet: answering 503 until there is one", reason=reason)
-        elif reason and (self._task.source / "manifest.json").exists():
-            log.error("state not taken, serving goes on with what is held", reason=reason)
 
     # the state
 
@@ -203,6 +200,7 @@ class Steward:
         detail = [
             *self._sight.detail,
             *self._certificate_eye.detail(now_s),
+            *self._sync.detail,
             *state_remark(self._state, now_s),
             *suspicion_remarks(self._collector.suspicions if self._collector else []),
         ]
@@ -314,6 +312,7 @@ class Steward:
             ],
             "restarts": self._restarts,
             "detail": self._news()["detail"],
+            "sources": self._sync.told(),
             "watch": self._sight.status(),
         }
 
@@ -341,7 +340,7 @@ class Steward:
                 "reports_total": {(): self._reporter.sent},
                 "reports_failed_total": {(): self._reporter.failed},
             }
-        return metrics_of(values | self._sight.figures())
+        return metrics_of(values | self._sight.figures() | self._sync.figures())
 
 
 def _ignore() -> None:
