@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from heliostat.edge.streaming import FileStream
+
 SERVER = b"Server: heliostat\r\n"
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -45,6 +47,8 @@ class Answer:
     head: bytes
     body: bytes = b""
     close: bool = False
+    stream: FileStream | None = None
+    """A file that is sent instead of `body`; the connection ends after it."""
 
 
 def before_location(base_url: str) -> bytes:

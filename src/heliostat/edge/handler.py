@@ -10,7 +10,7 @@ from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from time import time
 
-from heliostat.edge import answers, limits
+from heliostat.edge import answers, limits, statefiles
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, TrustedProxies, locate
 from heliostat.edge.counts.entries import AccessEntries, Entry
@@ -21,6 +21,7 @@ from heliostat.edge.pages import explain_page
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.request import Fields
 from heliostat.edge.serving import BadQuestionError, Redirect, Serving
+from heliostat.edge.statefiles import StateFiles
 from heliostat.edge.target import BadTargetError, split_target
 from heliostat.edge.ways import UNMET, Asked, Lane, client_salt, path_key, peer_kind
 from heliostat.model.decision import Answer as Kind
@@ -58,8 +59,10 @@ class Handler:
         repeats: RepeatTable | None = None,
         entries: AccessEntries | None = None,
         workers: int = 1,
+        state_files: StateFiles | None = None,
     ) -> None:
         """`repeats` is shared by all `workers` of one edge; `entries` is for an access log."""
+        self._state_files = state_files or StateFiles(None)
         self._workers = workers
         self.proxies = TrustedProxies(trusted_proxies)
         self.tally = tally or Tally()
@@ -141,7 +144,7 @@ class Handler:
         except BadTargetError as error:
             return answers.plain(400, f"Bad request: {error}.\n")
         if path.startswith(OWN_PREFIX):
-            return self._own(path[len(OWN_PREFIX) :], query, fields, peer)
+            return self._own(path[len(OWN_PREFIX) :], query, fields, peer, method == b"HEAD")
         serving = self.serving
         if serving is None:
             return answers.NO_STATE
@@ -238,7 +241,10 @@ class Handler:
         peer.own = (serving.fast.lane(client, False), serving.fast.lane(client, True))
         peer.located_by = serving
 
-    def _own(self, path: bytes, query: bytes, fields: Fields, peer: Peer) -> Answer:
+    def _own(self, path: bytes, query: bytes, fields: Fields, peer: Peer, is_head: bool) -> Answer:
+        if path.startswith(statefiles.PREFIX):
+            asked = path.removeprefix(statefiles.PREFIX)
+            return self._state_files.answer(asked, peer.address, fields, is_head=is_head)
         if path == b"healthz":
             if self.serving is None:
                 detail = "".join(f"{line}\n" for line in self.detail)

@@ -51,6 +51,15 @@ SPARE_DESCRIPTORS: Final = 2_048
 EXPLAINS_PER_S: Final = 50
 """`/-/explain/` answers a second; it costs a hundred redirects, and is for people."""
 
+STATE_BODY_BYTES: Final = 64 * 1024
+"""Files of `/-/state/` up to this are sent at once; longer ones piece by piece."""
+
+STATE_STREAMS: Final = 4
+"""Longer files of the state that one worker sends to strangers at the same time."""
+
+STATE_STREAMS_PEERS: Final = 32
+"""The same for other nodes."""
+
 FORWARDED_FOR_BYTES: Final = 1024
 """Longest X-Forwarded-For that is looked at, from its end."""
 

@@ -20,6 +20,7 @@ from heliostat.edge.connections import Clock, Connections
 from heliostat.edge.handler import Handler, Peer
 from heliostat.edge.lane import LINE_END, FastLane
 from heliostat.edge.request import RefusedError, Request
+from heliostat.edge.streaming import FileStream
 from heliostat.edge.ways import UNMET, Lane
 
 log = structlog.get_logger()
@@ -64,6 +65,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_reads_slowly",
         "_request",
         "_send",
+        "_stream",
         "_transport",
     )
 
@@ -94,6 +96,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._is_between = False
         self._is_last = False
         self._send: Any = None
+        self._stream: FileStream | None = None
         self._out: list[bytes] = []
         self._in_head = False
         self._is_plain = False
@@ -123,12 +126,16 @@ class EdgeProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self, self._network)
+        if self._stream is not None:
+            self._stream.end()
         self._transport = self._send = None
         self._parser = None  # it knows us, and would keep us until the next look for cycles
         self._is_between = False
 
     def pause_writing(self) -> None:
         self._reads_slowly = True
+        if self._stream is not None:
+            self._stream.pause()
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -136,7 +143,9 @@ class EdgeProtocol(asyncio.Protocol):
         self._reads_slowly = False
         if self._transport is None or self._transport.is_closing():
             return
-        if self._backlog:
+        if self._stream is not None:
+            self._stream.resume()
+        elif self._backlog:
             asyncio.get_running_loop().call_soon(self._go_on)
         else:
             self._transport.resume_reading()
@@ -150,7 +159,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def is_idle(self) -> bool:
         """True between requests."""
-        return not self._in_head
+        return not self._in_head and self._stream is None
 
     def slow_down(self) -> None:
         """The next request takes the long way, which knows that it is the last."""
@@ -338,7 +347,9 @@ class EdgeProtocol(asyncio.Protocol):
         status = self._write(answer, last, with_body=method != _HEAD)
         version = self._parser.get_http_version()
         self._handler.log(method, request.target, version, request.fields, self._peer, status)
-        if last:
+        if answer.stream is not None:
+            self._send_file(answer.stream)
+        elif last:
             self._close_after()
 
     # writing
@@ -364,6 +375,15 @@ class EdgeProtocol(asyncio.Protocol):
         if self._out and self._transport is not None:
             self._transport.write(b"".join(self._out))
             self._out.clear()
+
+    def _send_file(self, stream: FileStream) -> None:
+        """Sends a file behind the head; it is the last answer here."""
+        self._is_last, self._is_between, self._stream = True, False, stream
+        self._deadline_s = self._clock.now_s + stream.time_s
+        self._flush()
+        if self._reads_slowly:
+            stream.pause()
+        stream.begin(self._transport)
 
     def _close_after(self) -> None:
         """Closes once what was answered is sent; nothing that comes later is read."""

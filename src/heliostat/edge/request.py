@@ -30,6 +30,7 @@ class Fields:
     user_agent: bytes = b""
     referer: bytes = b""
     byte_range: bytes = b""
+    if_none_match: bytes = b""
 
     @property
     def is_download(self) -> bool:
@@ -100,6 +101,8 @@ class Request:
                 fields.referer = value
             case b"range":
                 fields.byte_range = value
+            case b"if-none-match":
+                fields.if_none_match = value
 
     def end_headers(self, version: str) -> None:
         """The end of the head; `version` is that of HTTP, such as "1.1".

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate
 from pathlib import Path
+from time import mktime
 from typing import Final, Protocol
 
 import urllib3
@@ -26,6 +28,8 @@ PATIENCE_S: Final = 30.0
 LEAST_BYTES_PER_S: Final = 16 * 1024
 """A file that takes longer than PATIENCE_S must come at least as fast as this on the whole."""
 REDIRECTS: Final = 3
+SETTLED_S: Final = 2.0
+"""What didn't change for so long may be asked for conditionally."""
 CONNECTIONS: Final = 4
 SWITCH_PATH: Final = f"{METADATA_FOLDER}/{TIMESTAMP_NAME}"
 
@@ -148,12 +152,7 @@ class WebSource:
                 answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise SourceError(f"{url}: {_reason(error)}") from error
-        fields = answer.headers
-        self._validators = {
-            name: fields[field]
-            for field, name in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))
-            if field in fields
-        }
+        self._validators = _validators(answer.headers)
         if raw == self._seen:
             return None
         self._seen = raw
@@ -190,6 +189,19 @@ class WebSource:
         if answer.status in (403, 404):
             raise NoStateError(f"{url}: no state there (it answers {answer.status})")
         raise SourceError(f"{url}: answers {answer.status}")
+
+
+def _validators(fields: Mapping[str, str]) -> dict[str, str]:
+    """What to ask with next time, so that nothing new is missed.
+
+    Times have seconds, and web servers make ETags of them: what changed in the very second it was
+    read could change again within it (RFC 9110 §8.8.2.2).
+    """
+    changed, now = (parsedate(fields.get(name, "")) for name in ("Last-Modified", "Date"))
+    if changed and (not now or mktime(now) - mktime(changed) < SETTLED_S):
+        return {}
+    names = (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))
+    return {name: fields[field] for field, name in names if field in fields}
 
 
 def source_of(where: str, ca: Path | None = None) -> Source:

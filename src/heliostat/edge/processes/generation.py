@@ -210,6 +210,9 @@ def _worker_place(
             repeats=around.repeats,
             is_draining=around.is_stopping(),
             has_access_log=section.access_log is not None,
+            peers=[
+                address for node in generation.config.nodes for address in node.to_node().addresses
+            ],
         )
         return run_worker(task, channel)
 

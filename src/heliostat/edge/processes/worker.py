@@ -37,6 +37,7 @@ from heliostat.edge.protocol import EdgeProtocol
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.report import SAMPLE_S, Report
 from heliostat.edge.serving import Serving
+from heliostat.edge.statefiles import StateFiles
 from heliostat.edge.tls import Certificate
 from heliostat.state.store import StateStore
 
@@ -123,6 +124,8 @@ class WorkerTask:
     repeats: RepeatTable
     is_draining: bool
     has_access_log: bool
+    peers: Sequence[str] = ()
+    """Addresses of the other nodes."""
 
 
 class Worker:
@@ -136,6 +139,7 @@ class Worker:
             repeats=task.repeats,
             entries=AccessEntries() if task.has_access_log else None,
             workers=task.workers,
+            state_files=StateFiles(task.held, task.peers),
         )
         self._clock = Clock()
         self._connections = Connections(limits.connections())
