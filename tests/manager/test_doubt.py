@@ -20,7 +20,7 @@ def recorded(states: dict[str, MirrorState]) -> Recorded:
         name: MirrorStatus(name, state, "", 0, (EndpointStatus(endpoint(name), state.serves, ""),))
         for name, state in states.items()
     }
-    return Recorded((0, ()), [Mirror(name) for name in states], statuses, {})
+    return Recorded((0, ()), [Mirror(name) for name in states], statuses, {}, 1)
 
 
 def serving(found: Recorded) -> int:
@@ -68,7 +68,7 @@ def test_what_people_take_out_stays_out_meanwhile() -> None:
     doubt = Doubt(30)
     doubt.judged(recorded(dict.fromkeys(MANY, MirrorState.GOOD)))
     gone = recorded(dict.fromkeys(MANY, MirrorState.FAILING))
-    fewer = Recorded(gone.stamp, gone.mirrors[1:], gone.statuses, gone.holdings)
+    fewer = Recorded(gone.stamp, gone.mirrors[1:], gone.statuses, gone.holdings, 1)
     published = doubt.judged(fewer)
     assert doubt.why
     assert not published.statuses[MANY[0]].state.serves

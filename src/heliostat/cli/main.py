@@ -42,6 +42,7 @@ GROUPS = {
     "jobs": "Jobs: what runs on which worker, how far, what waits",
     "geo": "Places of addresses: lookup, show, update",
     "state": "The state edges run on: publish, show, verify",
+    "keys": "Keys that states are signed with: init, show, rotate",
 }
 """Group → its help; each is the `app` of `heliostat.cli.NAME`, imported only when it is used."""
 

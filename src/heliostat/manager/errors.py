@@ -99,3 +99,20 @@ class PlanOutdatedError(ManagerError, RefusedError):
         super().__init__(
             "the registry changed while this plan was made; nothing was applied, run it again"
         )
+
+
+class OtherPublisherError(ManagerError, RefusedError):
+    """Another manager has the publisher's lease."""
+
+    def __init__(self, holder: str, left_s: float) -> None:
+        super().__init__(
+            f"another manager (data_dir with the id {holder[:8]}) publishes from this database;"
+            f" stop that one first, or wait: its lease ends in {left_s:.0f} s unless it renews it"
+        )
+
+
+class DestinationError(ManagerError):
+    """A place that states are put to doesn't take one."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}; nothing there was changed for readers")

@@ -36,6 +36,8 @@ from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.events import prune as prune_events
 from heliostat.manager.probing.runs import run_liveness
 from heliostat.manager.publish import PlacesStamp, Publisher
+from heliostat.manager.publishing.destinations import destination_of
+from heliostat.manager.publishing.push import Pusher
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.reports.views import Doubt
 from heliostat.manager.rounds import Rounds
@@ -45,7 +47,7 @@ from heliostat.manager.trees import KeptCatalogs, scan_tree
 from heliostat.manager.work import copies, leases
 from heliostat.manager.work.tasks import rest_of, scan_mirror
 from heliostat.manager.work.worker import Worker
-from heliostat.model.errors import RefusedError
+from heliostat.model.errors import HeliostatError, RefusedError
 from heliostat.model.mirror import Mirror
 from heliostat.model.tree import is_remote
 from heliostat.probe.hours import next_allowed
@@ -66,6 +68,9 @@ REPUBLISH_S: Final = 6 * 3600.0
 
 RETRY_S: Final = 30.0
 """A publication that the disk or the database prevented is tried again after this."""
+
+KEEP_LEASE_S: Final = 30.0
+"""A quarter of how long the publisher's lease lasts."""
 
 PRUNE_S: Final = 3600.0
 """Between two times of forgetting what is old."""
@@ -88,6 +93,8 @@ class Jobs:
         self._addresses = HostAddresses()
         self._publisher = Publisher(loaded, catalogs=self._catalogs, addresses=self._addresses)
         self._boundary = Boundary()
+        destinations = [destination_of(one, loaded) for one in loaded.config.manager.publish_to]
+        self._pusher = Pusher(self._publisher.store, destinations, self._in_thread)
         self._threads = ThreadPoolExecutor(TREES_AT_ONCE + OTHER_THREADS, thread_name_prefix="job")
         look = self._part("tree", self._look_at_tree)
         self._trees = Rounds(look, period_s=trees_s, at_once=TREES_AT_ONCE)
@@ -146,12 +153,16 @@ class Jobs:
                     self._look_up_hosts,
                     self._publish_when_wanted,
                     self._prune_now_and_then,
+                    self._keep_lease,
+                    self._pusher.run,
                 ):
                     group.create_task(part())
                 if self._worker is not None:
                     group.create_task(self._worker.run())
         finally:
             self._stop.set()
+            with contextlib.suppress(HeliostatError):
+                await asyncio.shield(in_database(self._publisher.give_back_lease))
             end = partial(self._threads.shutdown, cancel_futures=True)
             await asyncio.get_running_loop().run_in_executor(None, end)
 
@@ -269,12 +280,12 @@ class Jobs:
 
     async def _publish(self) -> None:
         places = await self._in_thread(self._publisher.places_stamp)
-        recorded = await in_database(self._publisher.read)
-        self._published_stamp = recorded.stamp, places
-        self._published_s = monotonic()
-        recorded = await in_database(self._doubt.judged, recorded)
-        publish = partial(self._publisher.publish_recorded, recorded, datetime.now(UTC))
         try:
+            recorded = await in_database(self._publisher.read)
+            self._published_stamp = recorded.stamp, places
+            self._published_s = monotonic()
+            recorded = await in_database(self._doubt.judged, recorded)
+            publish = partial(self._publisher.publish_recorded, recorded, datetime.now(UTC))
             published = await self._in_thread(publish)
         except (StateError, RefusedError) as error:  # until something changes
             if self._boundary.is_news("publication", str(error)):
@@ -285,6 +296,26 @@ class Jobs:
         if published.changed:
             manifest = published.manifest
             log.info("published", version=manifest.version, **manifest.counts)
+            self._pusher.published()
+
+    async def _keep_lease(self) -> None:
+        """A manager that lives keeps on publishing, also when nothing changes for long."""
+        is_ours = False
+        while True:
+            try:
+                await in_database(self._publisher.keep_lease)
+            except RefusedError as error:
+                if self._boundary.is_news("lease", str(error)):
+                    log.warning("another manager publishes; waiting", reason=str(error))
+                is_ours = False
+            except HeliostatError:  # the database: the publications say so
+                pass
+            else:
+                if not is_ours:  # perhaps what we know was never published
+                    self._publish_wanted.set()
+                self._boundary.forget("lease")
+                is_ours = True
+            await asyncio.sleep(KEEP_LEASE_S)
 
 
 async def _set_or_after(event: asyncio.Event, timeout_s: float | None) -> None:

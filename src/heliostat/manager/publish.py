@@ -30,6 +30,7 @@ from heliostat.manager.locks import only_one
 from heliostat.manager.places import HostAddresses, PlaceFiller
 from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.records import KeptHoldings, statuses
+from heliostat.manager.publishing.lease import give_back, hold, holder_of
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.trees import KeptCatalogs, load_catalogs
 from heliostat.model.holding import Holding
@@ -44,6 +45,7 @@ from heliostat.model.mirror import (
 from heliostat.state.compile import Knowledge, compile_state
 from heliostat.state.documents import MirrorsDocument, parse
 from heliostat.state.errors import StateError
+from heliostat.state.keys import KEYS_FOLDER, KeyFolder
 from heliostat.state.manifest import Manifest
 from heliostat.state.remembered import Remembered
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
@@ -71,6 +73,8 @@ class Recorded:
     mirrors: Sequence[Mirror]
     statuses: Mapping[str, MirrorStatus]
     holdings: Mapping[str, Sequence[Holding]]
+    fence: int
+    """Number of our lease: the database says who may publish."""
 
 
 PlacesStamp = tuple[tuple[str, int, int, int], ...]
@@ -127,14 +131,30 @@ class Publisher:
             return self._publish(recorded, now, force=False)
 
     def read(self) -> Recorded:
-        """What the database says now."""
+        """What the database says now.
+
+        Raises:
+            OtherPublisherError: another manager publishes from this database.
+        """
         with clear_database_errors():
+            fence = hold(self._holder())
             return Recorded(
                 change_stamp(),
                 list_mirrors(),
                 statuses(),
                 {tree.name: self._holdings.of(tree.name) for tree in self._loaded.config.trees},
+                fence,
             )
+
+    def keep_lease(self) -> None:
+        """Raises OtherPublisherError: another manager has it."""
+        with clear_database_errors():
+            hold(self._holder())
+
+    def give_back_lease(self) -> None:
+        """Another manager may publish at once."""
+        with clear_database_errors():
+            give_back(self._holder())
 
     def published_statuses(self) -> dict[str, MirrorStatus]:
         """The mirrors that serve in the state on disk, as it has them; none when there is none."""
@@ -180,6 +200,12 @@ class Publisher:
             map(_file_stamp, [*(section.path for section in self._loaded.config.geo), _builtin()])
         )
 
+    def _holder(self) -> str:
+        try:
+            return holder_of(self._loaded.data_dir)
+        except OSError as error:
+            raise DataFolderError(self._loaded.data_dir, error) from error
+
     def _alone(self) -> AbstractContextManager[None]:
         return only_one(self._loaded.data_dir / LOCK_NAME, "a publication", BUSY_S)
 
@@ -187,7 +213,13 @@ class Publisher:
         known = self._gather(recorded)
         try:
             manifest, changed = compile_state(
-                known, self.store, now, forced=force, remembered=self._remembered
+                known,
+                self.store,
+                now,
+                forced=force,
+                remembered=self._remembered,
+                keys=KeyFolder(self._loaded.data_dir / KEYS_FOLDER),
+                fence=recorded.fence,
             )
         except OSError as error:
             raise DataFolderError(self.store.folder, error) from error

@@ -147,6 +147,8 @@ class KeyFolder:
         self._sign_root(root, keys, signers)
         if new_root_key is not None:
             (self.folder / UNLOCKED_ROOT).unlink(missing_ok=True)
+        for version in range(1, root.version):
+            shutil.rmtree(self._online_path(version, "x").parent, ignore_errors=True)
         return root.version
 
     def root_signer(self, root_key: Path | None, passphrase: bytes) -> Ed25519PrivateKey:

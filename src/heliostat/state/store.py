@@ -78,7 +78,7 @@ class StateStore:
         except NoStateError:
             return 0
         except DamagedStateError:
-            return max(self._versions(), default=0)
+            return max(self.versions(), default=0)
 
     def put(self, role: str, content: bytes | memoryview) -> StateFile:
         """Writes one file (fsync + rename); a file that is there already is left alone."""
@@ -179,13 +179,13 @@ class StateStore:
         except FileNotFoundError:
             return False
 
-    def _versions(self) -> list[int]:
+    def versions(self) -> list[int]:
         """Of the manifests that are here, oldest first."""
         found = [path.name.partition(".")[0] for path in self.metadata.glob("*.targets.json")]
         return sorted(int(name) for name in found if name.isdecimal())
 
     def _sweep(self) -> None:
-        versions = self._versions()
+        versions = self.versions()
         kept_versions = {*versions[-KEPT_MANIFESTS:], self.version()}
         needed: set[str] = set()
         for version in versions:

@@ -109,3 +109,11 @@ class CatalogChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.copy} {self.number}"
+
+
+class PublisherLease(models.Model):
+    """Which manager publishes: one row. `fence` grows when another one takes it."""
+
+    holder = models.CharField(max_length=NAME_CHARS)
+    fence = models.PositiveBigIntegerField()
+    until = models.DateTimeField()
