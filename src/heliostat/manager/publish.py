@@ -119,6 +119,7 @@ class Publisher:
             GeoError: a source of places.
         """
         with self._alone():
+            self._current_places()  # what can't be published takes no lease
             return self._publish(self.read(), now, force)
 
     def publish_recorded(self, recorded: Recorded, now: datetime) -> Published:
