@@ -24,6 +24,7 @@ MANAGER_MODULES = ("asgiref", "django", "django_tasks", "psycopg")
 WHOLE = "Everything on one machine"
 PARTS = "One part"
 WHAT = "What it knows"
+SAFETY = "Against bad days"
 
 COMMANDS = {
     "demo": WHOLE,
@@ -32,6 +33,8 @@ COMMANDS = {
     "worker": PARTS,
     "edge": PARTS,
     "explain": WHAT,
+    "backup": SAFETY,
+    "restore": SAFETY,
 }
 """Command → its panel in --help; each is the function `NAME` of `heliostat.cli.NAME`."""
 

@@ -116,3 +116,7 @@ class DestinationError(ManagerError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}; nothing there was changed for readers")
+
+
+class BackupError(ManagerError):
+    """A backup can't be made or restored."""
