@@ -164,3 +164,10 @@ def test_a_lock_is_one_processs_and_ends_with_it(tmp_path: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert run.lock("a")
     run.unlock("a")
+
+
+def test_the_age_that_is_told_is_the_age_that_is_accepted() -> None:
+    from heliostat.edge.processes.remarks import STATE_VALID_S
+    from heliostat.state.sign import VALID
+
+    assert VALID.total_seconds() == STATE_VALID_S

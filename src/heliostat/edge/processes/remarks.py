@@ -27,6 +27,14 @@ STATE_OLD_S: Final = 26 * 3600.0
 """A state is told to be old from here on: a day, and time for one that is published daily."""
 
 
+STATE_ALARM_S: Final = 7 * DAY_S
+"""From here on it is an alarm: nobody has noticed for a week."""
+
+STATE_VALID_S: Final = 60 * DAY_S
+"""As long as a publication's signatures are valid (`heliostat.state.sign.VALID`; a test compares):
+an edge that has none takes no older one."""
+
+
 def state_remark(state: State | None, now_s: float) -> list[str]:
     """A line when the state is old; by its signed time of publication."""
     if state is None:
@@ -36,10 +44,21 @@ def state_remark(state: State | None, now_s: float) -> list[str]:
         return []
     when = state.published_at.astimezone(UTC)
     days = int(age_s // DAY_S)
+    if age_s < STATE_ALARM_S:
+        end = "see whether the manager publishes"
+    elif age_s < STATE_VALID_S:
+        end = f"an edge that loses it gets none from {int(STATE_VALID_S - age_s) // 86400} days on"
+    else:
+        end = "an edge that loses it gets none any more until the manager publishes"
     return [
         f"the state is {days} {'day' if days == 1 else 'days'} old (published"
-        f" {when:%Y-%m-%d %H:%M} UTC); serving goes on; see whether the manager publishes"
+        f" {when:%Y-%m-%d %H:%M} UTC); serving goes on; {end}"
     ]
+
+
+def is_alarming(state: State | None, now_s: float) -> bool:
+    """Whether a state is so old that it is logged as an error."""
+    return state is not None and now_s - state.published_at.timestamp() >= STATE_ALARM_S
 
 
 def suspicion_remarks(suspicions: Sequence[Suspicion]) -> list[str]:
@@ -58,7 +77,13 @@ class DailyAlarm:
         self._logged_on: int | None = None
 
     def tick(
-        self, lines: Iterable[str], now_s: float, *, is_news: bool = False, **fields: str
+        self,
+        lines: Iterable[str],
+        now_s: float,
+        *,
+        is_news: bool = False,
+        is_alarm: bool = False,
+        **fields: str,
     ) -> None:
         """`is_news`: the same day again, because something has changed. `fields` go with it."""
         lines = list(lines)
@@ -66,7 +91,7 @@ class DailyAlarm:
         if lines and (is_news or today != self._logged_on):
             self._logged_on = today
             for line in lines:
-                log.warning(line, **fields)
+                (log.error if is_alarm else log.warning)(line, **fields)
 
 
 class CertificateEye:

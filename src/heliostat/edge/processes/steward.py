@@ -35,6 +35,7 @@ from heliostat.edge.processes.remarks import (
     LINES,
     CertificateEye,
     DailyAlarm,
+    is_alarming,
     state_remark,
     suspicion_remarks,
 )
@@ -267,7 +268,8 @@ class Steward:
                 redirected = self._collector.redirected_since()
                 self._sight.counted(redirected, self._collector.suspicions)
             now_s = time.time()
-            self._state_alarm.tick(state_remark(self._state, now_s), now_s)
+            is_alarm = is_alarming(self._state, now_s)
+            self._state_alarm.tick(state_remark(self._state, now_s), now_s, is_alarm=is_alarm)
             self._tell()
 
     async def _watch_certificate(self) -> None:
