@@ -119,6 +119,11 @@ def _absolute(config: Config, path: Path) -> Config:
             ]
         }
     )
+    dns_paths = {
+        key: absolute(value)
+        for key in ("health_ca", "api_key_file")
+        if (value := getattr(config.dns, key)) is not None
+    }
     probe = config.probe
     if probe.ca is not None:
         probe = probe.model_copy(update={"ca": absolute(probe.ca)})
@@ -126,6 +131,7 @@ def _absolute(config: Config, path: Path) -> Config:
         update={
             "data_dir": absolute(config.data_dir),
             "manager": manager,
+            "dns": config.dns.model_copy(update=dns_paths),
             "probe": probe,
             "edge": edge,
             "trees": trees,
