@@ -189,7 +189,7 @@ def _show(settings: Settings, made: Plan) -> None:
     for number, step in enumerate(made.steps, 1):
         out.print(f"{number}. {step.text}", markup=False)
     for note in made.notes:
-        settings.err.print(f"note: {note}", markup=False)
+        out.print(f"   {note}", markup=False)
 
 
 def _read(path: Path) -> Plan:

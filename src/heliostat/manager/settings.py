@@ -12,6 +12,7 @@ INSTALLED_APPS = [
     "heliostat.manager.registry",
     "heliostat.manager.probing",
     "heliostat.manager.work",
+    "heliostat.manager.nodes",
 ]
 TASKS = {"default": {"BACKEND": "heliostat.manager.work.backend.JobBackend"}}
 DATABASES: dict[str, dict[str, Any]] = {
