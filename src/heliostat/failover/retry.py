@@ -13,6 +13,9 @@ WAIT_FIRST_S: Final = 0.5
 WAIT_MOST_S: Final = 8.0
 ALL_S: Final = 60.0
 
+# What is tried again is said when it fails for good; the library would print arguments.
+stamina.instrumentation.set_on_retry_hooks(())
+
 retried = stamina.retry(
     on=ThrottledError,
     attempts=ATTEMPTS,

@@ -186,6 +186,11 @@ class Rfc2136:
                 f"{where}: refuses the key ({type(error).__name__}); check tsig_name, tsig_key"
             ) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
+            if "TSIG" in str(error):  # an unsigned answer: it doesn't know us, or the zone
+                raise FailoverError(
+                    f"{where}: has no zone {self._settings.zone_name} for this key; check zone,"
+                    " tsig_name"
+                ) from error
             raise ThrottledError(
                 f"{where}: doesn't answer ({str(error) or type(error).__name__})"
             ) from error

@@ -106,7 +106,7 @@ class Route53:
                 if record["Name"].rstrip(".").lower() == self._settings.name:
                     yield record
             following = str(page.get("NextRecordName", ""))
-            if not page["IsTruncated"] or following.rstrip(".").lower() != self._settings.name:
+            if not page.get("IsTruncated") or following.rstrip(".").lower() != self._settings.name:
                 return
             more = {
                 "StartRecordName": following,
@@ -127,7 +127,7 @@ class Route53:
             for check in page["HealthChecks"]:
                 if str(check["CallerReference"]).startswith(self._reference):
                     found[check["Id"]] = dict(check["HealthCheckConfig"])
-            if not page["IsTruncated"]:
+            if not page.get("IsTruncated"):
                 break
             more = {"Marker": page["NextMarker"]}
         return found
