@@ -117,7 +117,8 @@ def test_a_view_that_is_old_counts_for_nothing() -> None:
 
 
 def test_a_node_that_flaps_waits_longer_each_time() -> None:
-    look, now_s, waits = Look(), 0.0, []
+    look, now_s = Look(), 0.0
+    waits: list[int] = []
     for _ in range(5):
         for _ in range(FALL):
             look.saw("timed out", now_s)

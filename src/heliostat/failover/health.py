@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,11 @@ async def ask(session: aiohttp.ClientSession, address: str, url: str, tls: ssl.S
                 return "" if HEALTH_TEXT in text else "answers 200 without the text"
     except TimeoutError:
         return f"doesn't answer within {TIMEOUT_S:g} s"
+    except aiohttp.ClientConnectorCertificateError as error:
+        return f"its certificate is refused ({error.certificate_error})"
+    except aiohttp.ClientConnectorError as error:
+        code = error.os_error.errno
+        return os.strerror(code).lower() if code else "can't be connected to"
     except (aiohttp.ClientError, OSError) as error:
         return str(error) or type(error).__name__
 
