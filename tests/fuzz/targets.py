@@ -24,8 +24,9 @@ from heliostat.config.toml import read_toml
 from heliostat.edge.clients import ClientMemory, TrustedProxies
 from heliostat.edge.counts.block import decode
 from heliostat.edge.counts.entries import unpack_entries
-from heliostat.edge.counts.errors import BadFrameError, DamagedBlockError
+from heliostat.edge.counts.errors import BadFrameError, DamagedBlockError, DamagedSegmentError
 from heliostat.edge.counts.frame import pack, unpack
+from heliostat.edge.counts.segment import blocks_of, read_identity, record
 from heliostat.edge.handler import Handler
 from heliostat.edge.request import Fields
 from heliostat.edge.target import BadTargetError, split_target
@@ -202,6 +203,16 @@ def is_name_of_folder(name: bytes) -> bool:
     return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
 
 
+def segment(data: bytes) -> None:
+    """What a node sends as counts: blocks, or the parser's own error; also with right checksums."""
+    for body in (data, record(data)):
+        handle = io.BytesIO(b"HELIOSP1" + bytes(16) + body)
+        assert read_identity(handle) == bytes(16)
+        with contextlib.suppress(DamagedSegmentError):
+            for block in blocks_of(handle, "fuzz"):
+                assert sum(1 for _ in block) == len(block.counts)
+
+
 def toml(data: bytes) -> None:
     with tempfile.NamedTemporaryFile(prefix="heliostat-fuzz-", suffix=".toml") as file:
         file.write(data)
@@ -308,6 +319,7 @@ TARGETS = {
             b'<location href="a"/><size>5</size></data></r>',
         ],
     ),
+    "segment": Target(segment, [b"", b"\x28\xb5\x2f\xfd\x20\x05", record(b"x") * 2]),
     "toml": Target(
         toml, [b'data_dir = "x"\n[edge]\nlisten = ["127.0.0.1:80"]\n', b"[[tree]]\na=1"]
     ),

@@ -23,13 +23,13 @@ from heliostat.manager.probing import models as rows
 from heliostat.manager.probing.view import view_of
 from heliostat.manager.registry.mirrors import events
 from heliostat.manager.reports.form import MAX_REPORT_BYTES, WatchReport
-from heliostat.manager.reports.server import PATH, report_app, serve_reports
+from heliostat.manager.reports.server import PATH, report_app, serve_reports, token_sha256
 from heliostat.manager.reports.store import record_report
 from heliostat.manager.reports.views import fresh_views
 from heliostat.manager.setup import in_database
 from tests.manager.samples import WHEN, declare, register
 
-TOKENS = {"fra": "secret-of-fra", "nyc": "secret-of-nyc"}
+TOKENS = {name: token_sha256(f"secret-of-{name}") for name in ("fra", "nyc")}
 
 
 def report(*down: tuple[str, str, int], node: str = "fra", **more: Any) -> dict[str, Any]:

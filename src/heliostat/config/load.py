@@ -23,7 +23,9 @@ EDGE_PATHS = (
     "source_ca",
     "root",
     "installed_state",
+    "report_ca",
 )
+MANAGER_PATHS = ("report_tls_certificate", "report_tls_key")
 DEFAULT_PATHS = (Path("heliostat.toml"), Path("/etc/heliostat/heliostat.toml"))
 
 
@@ -111,12 +113,18 @@ def _absolute(config: Config, path: Path) -> Config:
         if (value := getattr(config.edge, key)) is not None
     }
     edge = config.edge.model_copy(update=paths)
+    manager_paths = {
+        key: absolute(value)
+        for key in MANAGER_PATHS
+        if (value := getattr(config.manager, key)) is not None
+    }
     manager = config.manager.model_copy(
         update={
+            **manager_paths,
             "publish_to": [
                 where if is_remote(where) else str(absolute(where))
                 for where in config.manager.publish_to
-            ]
+            ],
         }
     )
     dns_paths = {

@@ -49,8 +49,11 @@ class ManagerSection(Section):
     report_listen: OptionalHostPort = Field(
         default="", description="address where edges report to; empty: nobody reports"
     )
-    report_tokens: dict[str, str] = Field(
-        default={}, max_length=1000, description="node → the secret it reports with"
+    report_tls_certificate: LocalPath | None = Field(
+        default=None, description="PEM file, whole chain; `report_listen` then speaks TLS"
+    )
+    report_tls_key: LocalPath | None = Field(
+        default=None, description="PEM file of its private key"
     )
     publish_to: list[str] = Field(
         default=[],
@@ -61,6 +64,15 @@ class ManagerSection(Section):
         default="", description="S3-compatible store of `publish_to`; empty: AWS"
     )
     s3_region: str = Field(default="", max_length=63, description="its region")
+
+    @model_validator(mode="after")
+    def _key_and_certificate(self) -> Self:
+        if (self.report_tls_certificate is None) != (self.report_tls_key is None):
+            raise FaultAtError(
+                ("report_tls_certificate" if self.report_tls_certificate else "report_tls_key",),
+                "report_tls_certificate and report_tls_key go together; set both, or neither",
+            )
+        return self
 
 
 class ProbeSection(Section):
@@ -183,6 +195,9 @@ class EdgeSection(Section):
         default="", description="the manager's report address; empty: nothing is reported"
     )
     report_token: str = Field(default="", max_length=200, description="the secret to report with")
+    report_ca: LocalPath | None = Field(
+        default=None, description="PEM file of a CA beside the system's, for the manager"
+    )
     spool_max_bytes: int = Field(
         default=256 * 1024 * 1024,
         ge=1024 * 1024,

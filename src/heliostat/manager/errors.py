@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+from collections.abc import Collection
 from pathlib import Path
 
 from heliostat.model.errors import HeliostatError, RefusedError
@@ -55,6 +57,33 @@ class ReportListenError(ManagerError):
             f"{address}: can't be listened at for reports ({error.strerror}); change [manager]"
             " report_listen, or stop what listens there"
         )
+
+
+class ReportTlsError(ManagerError):
+    """The certificate for reports of edges is no good."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"{path}: [manager] report_tls_certificate and report_tls_key can't be used"
+            f" ({error.strerror or error}); give a PEM certificate and the key it belongs to"
+        )
+
+
+class NodeError(ManagerError):
+    """Something is wrong with a node, or with what was asked of it."""
+
+
+class UnknownNodeError(NodeError):
+    """There is no such node."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f'did you mean "{near[0]}"?' if near else "`heliostat node list` shows them"
+        super().__init__(f'there is no node "{name}"; {hint}')
+
+
+class DrainRefusedError(RefusedError):
+    """Draining this would leave nobody who serves."""
 
 
 class LeaseLostError(ManagerError):

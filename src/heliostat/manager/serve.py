@@ -13,16 +13,19 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from heliostat.config.load import LoadedConfig
+from heliostat.config.schema import ManagerSection
 from heliostat.manager.children import die_with_parent
-from heliostat.manager.errors import ReportListenError
+from heliostat.manager.errors import ReportListenError, ReportTlsError
 from heliostat.manager.locks import only_one
 from heliostat.manager.setup import setup_django
 
@@ -66,14 +69,17 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
     manager, edge = loaded.config.manager, loaded.config.edge
     if manager.report_listen:
         sock = _bound(manager.report_listen)
-        tasks.append(asyncio.create_task(_reports(sock, manager.report_tokens)))
+        tokens = {one.name: one.token_sha256 for one in loaded.config.nodes if one.token_sha256}
+        tasks.append(asyncio.create_task(_reports(sock, tokens, _tls(manager))))
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
         own: dict[str, str] = {}
         if not edge.report_url:
             sock, node = _bound("127.0.0.1:0"), edge.node or socket.gethostname()[:63]
             token = f"own-{secrets.token_urlsafe(24)}"
-            tasks.append(asyncio.create_task(_reports(sock, {node: token})))
+            tasks.append(
+                asyncio.create_task(_reports(sock, {node: sha256(token.encode()).hexdigest()}))
+            )
             own = {
                 "HELIOSTAT_EDGE__REPORT_URL": f"http://127.0.0.1:{sock.getsockname()[1]}/",
                 "HELIOSTAT_EDGE__REPORT_TOKEN": token,
@@ -86,11 +92,25 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
     return max(task.result() for task in done)
 
 
-async def _reports(sock: socket.socket, tokens: Mapping[str, str]) -> int:
+async def _reports(
+    sock: socket.socket, tokens: Mapping[str, str], tls: ssl.SSLContext | None = None
+) -> int:
     from heliostat.manager.reports.server import serve_reports
 
-    await serve_reports(sock, tokens)
+    await serve_reports(sock, tokens, tls)
     return 1
+
+
+def _tls(manager: ManagerSection) -> ssl.SSLContext | None:
+    """Raises: ReportTlsError: the files are no good."""
+    if manager.report_tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(manager.report_tls_certificate, manager.report_tls_key)
+    except (ssl.SSLError, OSError) as error:
+        raise ReportTlsError(manager.report_tls_certificate, error) from error
+    return context
 
 
 def _bound(address: str) -> socket.socket:

@@ -1,7 +1,8 @@
 """A block: the downloads of (a part of) one minute, in words that need no state to be read. Pure.
 
 zstd of:
-    u32 length of the head | head, JSON: {"node", "minute", "countries", "mirrors", "paths", "rows"}
+    u32 length of the head | head, JSON: {"node", "minute", "countries", "mirrors", "paths", "rows",
+        and "span" where it isn't 1}
     paths × u16 length of each path | the paths, one after the other
     paths × u32 rows of each path
     rows × u16 country (of the head's list) | rows × u16 mirror | rows × u32 downloads
@@ -29,6 +30,9 @@ MAX_BLOCK_BYTES: Final = 32 * 1024 * 1024
 MAX_ROWS: Final = 1_500_000
 MAX_LIST: Final = 65_536
 """Countries, and mirrors, that one block may name."""
+
+SPANS: Final = (1, 60, 1440)
+"""Minutes that a block may be of: old counts are merged to hours, then to days."""
 
 _MAX_HEAD_BYTES: Final = 16 * 1024 * 1024
 _LEVEL: Final = 3
@@ -63,6 +67,8 @@ class Block:
     country_of_row: NDArray[np.uint16]
     mirror_of_row: NDArray[np.uint16]
     counts: NDArray[np.uint32]
+    span: int = 1
+    """Minutes from `minute` on that it is of: one of SPANS."""
 
     @property
     def downloads(self) -> int:
@@ -88,7 +94,7 @@ def split(block: Block) -> list[Block]:
 
 def encode(block: Block) -> bytes:
     """The block's bytes."""
-    head = {
+    head: dict[str, Any] = {
         "node": block.node,
         "minute": block.minute,
         "countries": block.countries,
@@ -96,6 +102,8 @@ def encode(block: Block) -> bytes:
         "paths": len(block.paths),
         "rows": len(block.counts),
     }
+    if block.span != 1:
+        head["span"] = block.span
     text = json.dumps(head, separators=(",", ":")).encode()
     raw = b"".join(
         [
@@ -129,6 +137,7 @@ def _halves(block: Block) -> Iterator[Block]:
             block.country_of_row[rows],
             block.mirror_of_row[rows],
             block.counts[rows],
+            block.span,
         )
 
 
@@ -182,7 +191,10 @@ def _decode(raw: bytes) -> Block:
         countries,
         mirrors,
         counts,
+        number(head.get("span", 1)),
     )
+    if block.span not in SPANS:
+        raise ValueError("of so many minutes")
     if rows and (
         int(countries.max()) >= len(block.countries) or int(mirrors.max()) >= len(block.mirrors)
     ):

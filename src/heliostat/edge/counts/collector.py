@@ -64,6 +64,19 @@ class _Worker:
     sizes: dict[str, int]
 
 
+@dataclass(slots=True)
+class Rate:
+    """Requests a second between two looks."""
+
+    at_s: float = 0.0
+    requests: int = 0
+
+    def of(self, requests: int, now_s: float) -> float:
+        passed_s, before = now_s - self.at_s, self.requests
+        self.at_s, self.requests = now_s, requests
+        return (requests - before) / passed_s if passed_s > 0 else 0.0
+
+
 class Collector:
     """`clock` is Unix time, `monotonic` any clock that only goes forward, both in seconds.
 
@@ -84,7 +97,7 @@ class Collector:
         self.suspicions: list[Suspicion] = []
         """Mirrors that clients come back from unusually often: to be looked at closely."""
         self._node = node
-        self._spool = spool
+        self.spool = spool
         self._log = access_log
         self._clock = clock
         self._monotonic = monotonic
@@ -205,6 +218,17 @@ class Collector:
         found, self._redirected = self._redirected, set()
         return found
 
+    def told(self, rate: Rate) -> dict[str, float]:
+        """What the manager is told, over the time since `rate` was last used."""
+        totals, spool = self.totals, self.spool.figures
+        requests = sum(totals.statuses.values())
+        return {
+            "requests_per_s": round(max(0.0, rate.of(requests, self._monotonic())), 3),
+            "spool_bytes": spool.bytes,
+            "spool_segments": spool.segments,
+            "counts_lost": totals.lost.total() + spool.lost_full + spool.lost_disk,
+        }
+
     def metrics(self) -> str:
         """Everything in Prometheus' text form."""
         now = self._monotonic()
@@ -225,7 +249,7 @@ class Collector:
             state_published_s=published_s,
             state_age_s=max(0.0, self._clock() - published_s) if self._view else 0.0,
             suspicions={one.mirror: one.repeats for one in self.suspicions},
-            spool=self._spool.figures,
+            spool=self.spool.figures,
             log_lines=self._log.written if self._log else 0,
             log_lost=self._lost_entries | {"disk": self._log.lost if self._log else 0},
         )
@@ -244,7 +268,7 @@ class Collector:
             self._test(now)
         if now - self._ticked_at >= FLUSH_S:
             self._ticked_at = now
-            self._disk.submit(self._spool.tick)
+            self._disk.submit(self.spool.tick)
             for index, worker in list(self._workers.items()):
                 if now - worker.seen_at > FLUSH_S:
                     del self._workers[index]
@@ -265,7 +289,7 @@ class Collector:
         """Writes what there is, and waits for it (a few seconds at most)."""
         for key in list(self._pending):
             self._flush(key)
-        self._disk.submit(self._spool.close)
+        self._disk.submit(self.spool.close)
         if self._log is not None:
             self._disk.submit(self._log.close)
         if not self._disk.close():
@@ -285,7 +309,7 @@ class Collector:
         try:
             block = pending.to_block(self._node)
             if block is not None:
-                self._spool.append(block)
+                self.spool.append(block)
         finally:
             self._done += pending.downloads
 

@@ -58,6 +58,8 @@ SPECS: Final = (
     Spec("spool_bytes", "gauge", (), "Size of the spool on disk."),
     Spec("spool_segments", "gauge", (), "Files in it."),
     Spec("spool_downloads_total", "counter", (), "Downloads written to it and synced."),
+    Spec("spool_segments_sent_total", "counter", (), "Of them, taken by the manager."),
+    Spec("spool_segments_refused_total", "counter", (), "Of them, dropped as damaged."),
     Spec("access_log_lines_total", "counter", (), "Lines written to the access log."),
     Spec("access_log_lost_total", "counter", ("why",), "Lines that could not be."),
 )
@@ -144,6 +146,8 @@ def values_of(snapshot: Snapshot) -> dict[str, Mapping[Any, float]]:
         "spool_bytes": {(): spool.bytes},
         "spool_segments": {(): spool.segments},
         "spool_downloads_total": {(): spool.written},
+        "spool_segments_sent_total": {(): spool.sent},
+        "spool_segments_refused_total": {(): spool.refused},
         "access_log_lines_total": {(): snapshot.log_lines},
         "access_log_lost_total": snapshot.log_lost,
     }

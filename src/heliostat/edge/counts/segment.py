@@ -44,21 +44,30 @@ def read_segment(path: Path) -> Iterator[Block]:
     with path.open("rb") as handle:
         if read_identity(handle) is None:
             raise DamagedSegmentError(f"{path}: is no segment of a spool; move it away")
-        while True:
-            at = handle.tell()
-            raw = _next(handle)
-            if raw is None:
-                if handle.seek(0, 2) != at:
-                    raise DamagedSegmentError(
-                        f"{path}: is damaged from byte {at} on; what stands before it was read,"
-                        " move the file away"
-                    )
-                return
-            try:
-                block = decode(raw)
-            except DamagedBlockError as error:
-                raise DamagedSegmentError(f"{path}, byte {at}: {error}; move it away") from None
-            yield block
+        yield from blocks_of(handle, str(path))
+
+
+def blocks_of(handle: BinaryIO, name: str) -> Iterator[Block]:
+    """The blocks that follow a segment's head, one at a time; `name` is for the error.
+
+    Raises:
+        DamagedSegmentError: what follows isn't whole; what was given is.
+    """
+    while True:
+        at = handle.tell()
+        raw = _next(handle)
+        if raw is None:
+            if handle.seek(0, 2) != at:
+                raise DamagedSegmentError(
+                    f"{name}: is damaged from byte {at} on; what stands before it was read,"
+                    " move the file away"
+                )
+            return
+        try:
+            block = decode(raw)
+        except DamagedBlockError as error:
+            raise DamagedSegmentError(f"{name}, byte {at}: {error}; move it away") from None
+        yield block
 
 
 def whole_bytes(path: Path) -> int:

@@ -6,8 +6,10 @@ dropped and counted.
 
 Theory. A folder of segments. One, `*.part`, is being written; it is *closed* (cut after its last
 whole record, renamed to `*.spool`) when it is long or old enough, or by the next process that opens
-the spool. Closed ones never change; who has sent one removes it. Appending to an old segment would
-save a few files and cost the rule that a damaged end is the last thing in it.
+the spool. Closed ones never change. Before a byte of one is sent it becomes `*.sending`, and stays
+that until it was taken: the manager may know such ones by their identity, so they are never merged.
+Appending to an old segment would save a few files and cost the rule that a damaged end is the last
+thing in it.
 
 When the disk is waited for (fsync): after each block, before `append` says yes, and for the folder
 after each new, renamed or removed segment. That is about one wait every ten seconds, in a thread
@@ -24,6 +26,7 @@ import errno
 import fcntl
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +56,10 @@ SEGMENT_TIME_S: Final = 300.0
 LEAST_SEGMENT_BYTES: Final = 4096
 """What a segment counts for at least: short ones take a block of the file system, too."""
 
-_NAME: Final = re.compile(r"[0-9]{12}-[0-9a-f]{32}\.(part|spool)")
+_NAME: Final = re.compile(r"[0-9]{12}-[0-9a-f]{32}\.(part|spool|sending)")
 _CLOSED: Final = ".spool"
 _OPEN: Final = ".part"
+_SENDING: Final = ".sending"
 
 
 @dataclass(slots=True)
@@ -70,10 +74,17 @@ class SpoolFigures:
     """Downloads dropped because the spool has reached its longest."""
     lost_disk: int = 0
     """The same because the disk is full or failed."""
+    sent: int = 0
+    """Segments that the manager took."""
+    refused: int = 0
+    """Segments that it called damaged; they are dropped."""
 
 
 class Spool:
-    """One process at a time may have a spool open; one thread at a time may call it."""
+    """One process at a time may have a spool open; one thread at a time may write to it.
+
+    `begin_sending`, `taken` and `refused` may be called by another.
+    """
 
     def __init__(
         self,
@@ -95,6 +106,8 @@ class Spool:
         """Bytes of the open segment that are whole."""
         self._opened_at = 0.0
         self._has_complained = False
+        self.closed_lock = threading.Lock()
+        """Held by who gives closed segments another name: sending and merging go by turns."""
         with self._tolerating("the spool can't be opened"):
             folder.mkdir(parents=True, exist_ok=True)
         self._recover()
@@ -178,6 +191,34 @@ class Spool:
     def segments(self) -> list[Path]:
         """Closed segments, oldest first: read them with `read_segment`, then `remove` them."""
         return [self._folder / name for name in sorted(self._names()) if name.endswith(_CLOSED)]
+
+    def begin_sending(self) -> Path | None:
+        """The oldest closed segment, never to be merged from now on; None when there is none.
+
+        The one whose sending was begun comes first, again and again until it is taken.
+        """
+        with self.closed_lock, self._tolerating("a segment can't be sent"):
+            names = sorted(self._names())
+            if begun := [name for name in names if name.endswith(_SENDING)]:
+                return self._folder / begun[0]
+            if closed := [name for name in names if name.endswith(_CLOSED)]:
+                path = self._folder / closed[0]
+                sending = path.with_suffix(_SENDING)
+                path.rename(sending)
+                self._sync_folder()  # a merge after a crash must see it, too
+                return sending
+        return None
+
+    def taken(self, segment: Path) -> None:
+        """The manager has counted it."""
+        self.figures.sent += 1
+        self.remove(segment)
+
+    def refused(self, segment: Path, reason: str) -> None:
+        """The manager says that it is damaged: it can't be sent, and others must be."""
+        log.error("a segment of counts is lost", segment=segment.name, reason=reason)
+        self.figures.refused += 1
+        self.remove(segment)
 
     def remove(self, segment: Path) -> None:
         """Removes a segment that was sent; one that isn't there any more is fine."""

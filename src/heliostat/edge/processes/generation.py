@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from heliostat.config.digest import common_digest
 from heliostat.config.load import LoadedConfig
 from heliostat.config.schema import Config, EdgeSection
 from heliostat.edge.processes import listeners as listening
@@ -160,6 +161,8 @@ def _steward_place(
                 generation.section.report_url,
                 generation.section.node,
                 generation.section.report_token,
+                generation.section.report_ca,
+                common_digest(generation.config),
             ),
         )
         return run_steward(task, channel)

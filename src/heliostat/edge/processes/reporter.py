@@ -9,44 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp
-import structlog
+from heliostat.edge.processes.post import JITTER, LONGEST_PAUSE_S, Post, ReportSettings
 
-log = structlog.get_logger()
+__all__ = ["MAX_REPORT_BYTES", "ReportSettings", "Reporter"]
 
 EVERY_S: Final = 15.0
 """Between reports when nothing changes; after five minutes of silence the manager calls it old."""
 SOON_S: Final = 1.0
 """A change is told after this, with what else changes meanwhile."""
 TIMEOUT_S: Final = 10.0
-LONGEST_PAUSE_S: Final = 120.0
-JITTER: Final = 0.2
 PATH: Final = "-/report/watch"
-MAX_ANSWER_BYTES: Final = 4096
 MAX_REPORT_BYTES: Final = 4 * 1024 * 1024
 """The manager takes no more; a report that is longer goes without the reasons, and then not."""
 MAX_DETAIL: Final = 50
 """Sentences, each of at most MAX_SENTENCE_CHARS."""
 MAX_SENTENCE_CHARS: Final = 400
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSettings:
-    """Where to report to, as whom, with which secret."""
-
-    url: str
-    node: str
-    token: str
-
-    @classmethod
-    def of(cls, url: str, node: str, token: str) -> ReportSettings | None:
-        """None when nothing is to be reported. Without a name it is the host's."""
-        return cls(url, node or socket.gethostname()[:63], token) if url else None
 
 
 class Reporter:
@@ -55,8 +35,16 @@ class Reporter:
     def __init__(self, settings: ReportSettings, tell: Callable[[], dict[str, Any] | None]) -> None:
         self._settings, self._tell = settings, tell
         self._changed = asyncio.Event()
-        self.sent = self.failed = 0
-        self._said = ""
+        self._post = Post(settings, PATH, "reports", TIMEOUT_S)
+        self._too_long = 0
+
+    @property
+    def sent(self) -> int:
+        return self._post.sent
+
+    @property
+    def failed(self) -> int:
+        return self._post.failed + self._too_long
 
     def changed(self) -> None:
         self._changed.set()
@@ -64,46 +52,22 @@ class Reporter:
     async def run(self) -> None:
         """Until cancelled."""
         pause_s = EVERY_S
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-            while True:
-                body = self._tell()
-                if body is not None:
-                    reason = await self._send(session, {**body, "node": self._settings.node})
-                    pause_s = min(LONGEST_PAUSE_S, 2 * pause_s) if reason else EVERY_S
-                    self._say(reason)
-                await self._pause(pause_s, may_hurry=pause_s == EVERY_S)
+        while True:
+            body = self._tell()
+            if body is not None:
+                reason = await self._send({**body, "node": self._settings.node})
+                pause_s = min(LONGEST_PAUSE_S, 2 * pause_s) if reason else EVERY_S
+            await self._pause(pause_s, may_hurry=pause_s == EVERY_S)
 
-    async def _send(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> str:
+    async def _send(self, body: dict[str, Any]) -> str:
         """ "", or why it was not taken."""
-        headers = {
-            "Authorization": f"Bearer {self._settings.token}",
-            "Content-Type": "application/json",
-        }
         try:
-            async with session.post(
-                self._settings.url + PATH,
-                data=_packed(body),
-                headers=headers,
-                allow_redirects=False,
-            ) as answer:
-                if answer.status == 204:
-                    self.sent += 1
-                    return ""
-                text = (await answer.content.read(MAX_ANSWER_BYTES)).decode("utf-8", "replace")
-                reason = f"answers {answer.status}: {' '.join(text.split())[:200]}"
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            reason = str(error) or type(error).__name__
-        self.failed += 1
-        return reason
-
-    def _say(self, reason: str) -> None:
-        """Once, and once when it is over."""
-        if reason and not self._said:
-            log.warning("the manager takes no reports", url=self._settings.url, reason=reason)
-        elif self._said and not reason:
-            log.info("the manager takes reports again", url=self._settings.url)
-        self._said = reason
+            packed = _packed(body)
+        except ValueError as error:
+            self._too_long += 1
+            return str(error)
+        answer = await self._post.send(packed, "application/json")
+        return "" if answer.is_good else answer.reason
 
     async def _pause(self, pause_s: float, *, may_hurry: bool) -> None:
         pause_s *= 1 + JITTER * (random.random() - 0.5)  # noqa: S311  jitter is no secret

@@ -22,6 +22,7 @@ WORKER_PREFIX: Final = "worker-"
 EDGE_LOCK: Final = "edge.lock"
 STEWARD_LOCK: Final = "steward.lock"
 DRAINED_NAME: Final = "drained"
+DRAINED_BY_MANAGER_NAME: Final = "drained-by-manager"
 
 BACKLOG: Final = 64
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -139,10 +140,14 @@ class RunFolder:
 
     @property
     def is_drained(self) -> bool:
-        """Whether this node was taken out on purpose; outlives every process."""
-        return (self.folder / DRAINED_NAME).exists()
+        """Whether this node was taken out on purpose, by whomever; outlives every process."""
+        return self.is_drained_by(DRAINED_NAME) or self.is_drained_by(DRAINED_BY_MANAGER_NAME)
 
-    def set_drained(self, drained: bool) -> None:
+    def is_drained_by(self, name: str) -> bool:
+        """The same: by hand (DRAINED_NAME), or by the manager."""
+        return (self.folder / name).exists()
+
+    def set_drained(self, drained: bool, name: str = DRAINED_NAME) -> None:
         """Notes it on disk.
 
         Raises:
@@ -150,9 +155,9 @@ class RunFolder:
         """
         if drained:
             handle = os.open(
-                DRAINED_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._handle
+                name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._handle
             )
             os.close(handle)
         else:
-            self.remove(DRAINED_NAME)
+            self.remove(name)
         os.fsync(self._handle)

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,10 +23,14 @@ import uvloop
 from aiohttp import web
 from prometheus_client import Metric
 
-from heliostat.edge.counts.collector import Collector
+from heliostat import __version__
+from heliostat.edge.counts.collector import Collector, Rate
 from heliostat.edge.processes import frames
 from heliostat.edge.processes.admin import admin_app
 from heliostat.edge.processes.channel import Channel
+from heliostat.edge.processes.condition import ConditionReporter
+from heliostat.edge.processes.counts_sender import CountsSender
+from heliostat.edge.processes.drains import Drains
 from heliostat.edge.processes.errors import ListenError
 from heliostat.edge.processes.figures import metrics_of, text_of
 from heliostat.edge.processes.hub import Hub
@@ -102,7 +106,9 @@ class Steward:
         self._certificate_eye = CertificateEye(task.certificate)
         self._state_alarm = DailyAlarm()
         self._collector: Collector | None = None
-        self._is_drained = task.run.is_drained
+        self._drains = Drains(task.run)
+        self._begun_s = time.monotonic()
+        self._rate = Rate()
         self._is_stopping = False
         self._restarts = task.restarts
         self._told: dict[str, Any] = {}
@@ -161,8 +167,18 @@ class Steward:
             self._serve_admin(),
             self._watch_certificate(),
             self._sight.run(),
-            *([self._reporter.run()] if self._reporter else []),
+            *self._reports(),
         )
+
+    def _reports(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on as long as there is a manager to report to."""
+        if self._reporter is None or self._task.report is None:
+            return []
+        condition = ConditionReporter(self._task.report, self._condition, self._obey)
+        found = [self._reporter.run(), condition.run()]
+        if self._collector is not None:
+            found.append(CountsSender(self._task.report, self._collector.spool).run())
+        return found
 
     async def _look_at_source(self) -> None:
         reason = await asyncio.to_thread(self._sync.check)
@@ -207,7 +223,7 @@ class Steward:
         ]
         return {
             "down": self._sight.down,
-            "draining": self._is_drained,
+            "draining": bool(self._drains),
             "detail": detail[:LINES],
         }
 
@@ -297,16 +313,33 @@ class Steward:
         log.info("admin listening", address=format_address(sock))
 
     def _drain(self, drained: bool) -> None:
-        self._task.run.set_drained(drained)
-        if drained != self._is_drained:
-            log.info("drained by hand" if drained else "undrained by hand")
-        self._is_drained = drained
+        self._drains.by_operator(drained)
         self._tell()
+
+    def _obey(self, drained: bool) -> None:
+        if self._drains.wanted_by_manager(drained):
+            self._tell()
+
+    def _condition(self) -> dict[str, Any]:
+        """As the manager takes it (`heliostat.manager.reports.form`)."""
+        certificate, counts = self._task.certificate, self._collector
+        return {
+            "program": __version__,
+            "state_version": self._version,
+            "state_published_s": self._state.published_at.timestamp() if self._state else 0.0,
+            "certificate_ends_s": certificate.ends_at_s if certificate else None,
+            **self._drains.told(),
+            "is_stopping": self._is_stopping,
+            "uptime_s": round(time.monotonic() - self._begun_s, 1),
+            "detail": self._news()["detail"],
+            **(counts.told(self._rate) if counts else {}),
+        }
 
     def _status(self) -> dict[str, Any]:
         links = sorted(self._hub.links, key=lambda link: (link.index, link.pid))
         return {
-            "drained": self._is_drained,
+            "drained": bool(self._drains),
+            **self._drains.told(),
             "stopping": self._is_stopping,
             "state": self._version,
             "workers": [
@@ -325,7 +358,7 @@ class Steward:
 
     def _own_metrics(self) -> Iterable[Metric]:
         values: dict[str, dict[Any, float]] = {
-            "drained": {(): self._is_drained},
+            "drained": {(): bool(self._drains)},
             "stopping": {(): self._is_stopping},
             "workers_wanted": {(): self._task.workers},
             "workers_connected": {(): len(self._hub.links)},

@@ -36,3 +36,28 @@ class WatchReport(BaseModel):
     down: list[DownLine] = Field(default=[], max_length=8 * MAX_MIRRORS)
     reasons: dict[Name, str] = Field(default={}, max_length=MAX_MIRRORS)
     """Mirror → what was wrong at the last look that failed."""
+
+
+class Condition(BaseModel):
+    """What one node says of itself; it replaces what it said before."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+    node: Annotated[str, Field(min_length=1, max_length=63)]
+    program: Annotated[str, Field(max_length=63)] = ""
+    """Its version of Heliostat."""
+    state_version: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
+    """0: it serves nothing yet."""
+    state_published_s: Annotated[float, Field(ge=0, le=1e11)] = 0.0
+    certificate_ends_s: Annotated[float, Field(ge=0, le=1e11)] | None = None
+    """Unix time; null: it has no certificate."""
+    drained_by_hand: bool = False
+    drained_by_manager: bool = False
+    is_stopping: bool = False
+    uptime_s: Annotated[float, Field(ge=0, le=1e11)] = 0.0
+    config_digest: Annotated[str, Field(max_length=64)] = ""
+    requests_per_s: Annotated[float, Field(ge=0, le=1e11)] = 0.0
+    spool_bytes: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
+    spool_segments: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
+    counts_lost: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
+    detail: list[Annotated[str, Field(max_length=1000)]] = Field(default=[], max_length=50)

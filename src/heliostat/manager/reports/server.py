@@ -1,22 +1,37 @@
-"""Takes reports over HTTP: POST /-/report/watch with the node's token, JSON of bounded size.
+"""Takes what nodes send, over HTTP(S) with a token of each node; bodies are of bounded size.
 
-Promises: a bad report is answered with one sentence and changes nothing; tokens are compared in
-constant time; who has no token learns nothing but that.
+    POST /-/report/watch   what its watch sees, JSON; 204
+    POST /-/report/node    what it says of itself, JSON; 200 and what is wanted of it
+    POST /-/report/counts  a segment of its spool; 204 once it is counted, now or before
+
+Promises: a bad report is answered with one sentence and changes nothing; tokens are compared by
+their SHA-256 in constant time; who has no token learns nothing but that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import socket
-from collections.abc import Iterable, Mapping
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
-from heliostat.manager.reports.form import MAX_REPORT_BYTES, WatchReport
+from heliostat.manager.nodes.registry import record_condition
+from heliostat.manager.reports.counts import (
+    MAX_SEGMENT_BYTES,
+    BadSegmentError,
+    fold_old_counts,
+    record_counts,
+)
+from heliostat.manager.reports.form import MAX_REPORT_BYTES, Condition, WatchReport
 from heliostat.manager.reports.store import record_report
 from heliostat.manager.setup import in_database
 from heliostat.model.errors import HeliostatError
@@ -24,51 +39,78 @@ from heliostat.probe.results import printable
 
 log = structlog.get_logger()
 
+Form = TypeVar("Form", WatchReport, Condition)
+Result = TypeVar("Result")
+
 READ_S = 20.0
 """For a whole report to come."""
+READ_SEGMENT_S = 120.0
+"""The same of a segment."""
 PATH = "/-/report/watch"
+NODE_PATH = "/-/report/node"
+COUNTS_PATH = "/-/report/counts"
+COUNTS_AT_ONCE: Final = 1
+"""Segments in memory; other nodes wait their turn, which is short."""
+FOLD_S: Final = 3600.0
+"""Between two looks for counts that are old enough to be added up."""
 
 
 def report_app(tokens: Mapping[str, str]) -> web.Application:
-    """The application; `tokens` are by node."""
+    """The application; `tokens` are the SHA-256 of each node's token, in hexadecimal."""
+    turns = asyncio.Semaphore(COUNTS_AT_ONCE)
+    folded_at_s = time.monotonic()
 
-    async def take(request: web.Request) -> web.Response:
-        if not _knows(tokens.values(), _token(request)):
-            raise web.HTTPUnauthorized(text="No node has this token.\n")
-        try:
-            async with asyncio.timeout(READ_S):
-                raw = await request.read()
-        except TimeoutError:
-            raise web.HTTPRequestTimeout(text="The report took too long.\n") from None
-        except web.RequestPayloadError:  # broken off, or badly cut in chunks
-            raise web.HTTPBadRequest(text="The report's body can't be read.\n") from None
-        try:
-            report = WatchReport.model_validate_json(raw)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = printable(".".join(str(part) for part in first["loc"])) or "the report"
-            raise web.HTTPBadRequest(text=f"{where}: {first['msg']}\n") from None
-        if not _knows([tokens.get(report.node, "")], _token(request)):
+    async def taken(request: web.Request, form: type[Form]) -> Form:
+        node = _node(request, tokens)
+        report = _parsed(form, await _body(request, MAX_REPORT_BYTES, READ_S))
+        if report.node != node:
             raise web.HTTPForbidden(text="This token is another node's.\n")
-        try:
-            await in_database(partial(record_report, report))
-        except HeliostatError as error:
-            log.warning("a report is not stored", node=report.node, reason=str(error))
-            raise web.HTTPServiceUnavailable(text="Reports can't be stored now.\n") from None
+        return report
+
+    async def watch(request: web.Request) -> web.Response:
+        report = await taken(request, WatchReport)
+        await _stored(report.node, partial(record_report, report))
         return web.Response(status=204)
 
-    app = web.Application(client_max_size=MAX_REPORT_BYTES)
-    app.router.add_post(PATH, take)
+    async def condition(request: web.Request) -> web.Response:
+        report = await taken(request, Condition)
+        wanted = await _stored(report.node, partial(record_condition, report))
+        return web.json_response({"drain": wanted})
+
+    async def counts(request: web.Request) -> web.Response:
+        nonlocal folded_at_s
+        node = _node(request, tokens)
+        async with turns:
+            raw = await _body(request, MAX_SEGMENT_BYTES, READ_SEGMENT_S)
+            try:
+                await _stored(node, partial(record_counts, node, raw))
+            except BadSegmentError as error:
+                raise web.HTTPUnprocessableEntity(text=f"{printable(str(error))}\n") from None
+            if time.monotonic() - folded_at_s > FOLD_S:
+                folded_at_s = time.monotonic()
+                await _stored(node, fold_old_counts)
+        return web.Response(status=204)
+
+    app = web.Application(client_max_size=MAX_SEGMENT_BYTES)
+    routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
+        PATH: watch,
+        NODE_PATH: condition,
+        COUNTS_PATH: counts,
+    }
+    for path, handler in routes.items():
+        app.router.add_post(path, handler)
     return app
 
 
-async def serve_reports(sock: socket.socket, tokens: Mapping[str, str]) -> None:
+async def serve_reports(
+    sock: socket.socket, tokens: Mapping[str, str], tls: ssl.SSLContext | None = None
+) -> None:
     """Takes reports at a bound socket until cancelled."""
     # what is said to be compressed is no report; unpacked, junk would be a fault of ours
     runner = web.AppRunner(report_app(tokens), access_log=None, auto_decompress=False)
     await runner.setup()
     try:
-        await web.SockSite(runner, sock).start()
+        await web.SockSite(runner, sock, ssl_context=tls).start()
         host, port = sock.getsockname()[:2]
         log.info("reports are taken", address=f"{host}:{port}", nodes=len(tokens))
         await asyncio.Event().wait()
@@ -76,14 +118,57 @@ async def serve_reports(sock: socket.socket, tokens: Mapping[str, str]) -> None:
         await runner.cleanup()
 
 
-def _token(request: web.Request) -> str:
+async def _body(request: web.Request, limit_bytes: int, within_s: float) -> bytes:
+    if (request.content_length or 0) > limit_bytes:
+        raise web.HTTPRequestEntityTooLarge(limit_bytes, request.content_length or 0)
+    try:
+        async with asyncio.timeout(within_s):
+            raw = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="The report took too long.\n") from None
+    except web.RequestPayloadError:  # broken off, or badly cut in chunks
+        raise web.HTTPBadRequest(text="The report's body can't be read.\n") from None
+    if len(raw) > limit_bytes:
+        raise web.HTTPRequestEntityTooLarge(limit_bytes, len(raw))
+    return raw
+
+
+def _parsed(form: type[Form], raw: bytes) -> Form:
+    try:
+        return form.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = printable(".".join(str(part) for part in first["loc"])) or "the report"
+        raise web.HTTPBadRequest(text=f"{where}: {first['msg']}\n") from None
+
+
+async def _stored(node: str, work: Callable[[], Result]) -> Result:
+    try:
+        return await in_database(work)
+    except BadSegmentError:
+        raise
+    except HeliostatError as error:
+        log.warning("a report is not stored", node=node, reason=str(error))
+        raise web.HTTPServiceUnavailable(text="Reports can't be stored now.\n") from None
+
+
+def _node(request: web.Request, tokens: Mapping[str, str]) -> str:
+    """Whose token was sent; takes as long whoever's it is.
+
+    Raises: web.HTTPUnauthorized: nobody's.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _knows(tokens: Iterable[str], given: str) -> bool:
-    """Whether `given` is one of `tokens`; takes as long whichever it is."""
-    found, sent = False, given.encode("utf-8", "surrogateescape")  # as aiohttp decoded it
-    for token in tokens:
-        found |= bool(token) and hmac.compare_digest(token.encode(), sent)
+    sent = token.strip().encode("utf-8", "surrogateescape")  # as aiohttp decoded it
+    digest = hashlib.sha256(sent).hexdigest()
+    found = ""
+    for node, known in tokens.items():
+        if hmac.compare_digest(known.encode(), digest.encode()):
+            found = node
+    if not found or scheme.lower() != "bearer":
+        raise web.HTTPUnauthorized(text="No node has this token.\n")
     return found
+
+
+def token_sha256(token: str) -> str:
+    """As `[[node]] token_sha256` has it."""
+    return hashlib.sha256(token.encode()).hexdigest()
