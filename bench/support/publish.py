@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from heliostat.state.documents import MirrorsDocument, parse
+from heliostat.state.keys import KEYS_FOLDER, KeyFolder
+from heliostat.state.sign import sign
 from heliostat.state.store import StateStore
 
 ROLE = "mirrors"
@@ -19,6 +21,7 @@ class Publisher:
 
     def __init__(self, folder: Path) -> None:
         self.store = StateStore(folder)
+        self.keys = KeyFolder(folder.parent / KEYS_FOLDER)
         manifest = self.store.manifest()
         file = manifest.files[ROLE]
         self.first = manifest
@@ -38,13 +41,12 @@ class Publisher:
             version = max(int(time.time()), self.store.version() + 1)
             counts = {**self.first.counts, "mirrors": self.first.counts["mirrors"] - 1}
             files = {**self.first.files, ROLE: file}
-            self.store.commit(
-                replace(
-                    self.first,
-                    version=version,
-                    published_at=datetime.now(UTC),
-                    files=files,
-                    counts=counts,
-                )
+            manifest = replace(
+                self.first,
+                version=version,
+                published_at=datetime.now(UTC),
+                files=files,
+                counts=counts,
             )
+            self.store.commit(sign(manifest, self.keys))
         return version

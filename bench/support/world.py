@@ -29,6 +29,8 @@ from heliostat.config.load import LoadedConfig  # noqa: E402
 from heliostat.config.schema import Config  # noqa: E402
 from heliostat.geo.sources import load_places  # noqa: E402
 from heliostat.state.compile import compile_state  # noqa: E402
+from heliostat.state.keys import KEYS_FOLDER  # noqa: E402
+from heliostat.state.manifest import FORMAT, METADATA_FOLDER  # noqa: E402
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore  # noqa: E402
 from made_world import CITIES, WorldSize, client_addresses, make_knowledge  # noqa: E402
 from tests.geo.mmdb_files import write_mmdb  # noqa: E402
@@ -54,15 +56,17 @@ def ensure_world(size: WorldSize, folder: Path | None = None) -> Path:
         SystemExit: it can't be made, or `folder` holds something else.
     """
     folder = (folder or default_folder(size)).resolve()
-    label = f"{size.paths} {size.mirrors} {size.seed}"
+    label = f"{size.paths} {size.mirrors} {size.seed} format {FORMAT}"
     with suppress(FileNotFoundError):
         found = (folder / DONE).read_text().strip()
         if found == label:
             return folder
-        sys.exit(f"{folder} holds a world of another size ({found}); name another --world")
+        if "format" in found and f"format {FORMAT}" in found:
+            sys.exit(f"{folder} holds a world of another size ({found}); name another --world")
+        shutil.rmtree(folder)  # made by an older Heliostat
     print(f"making a world of {size.paths:,} paths × {size.mirrors} mirrors (once)", flush=True)
     subprocess.run(
-        [sys.executable, "-m", "support.world", str(folder), *label.split()],
+        [sys.executable, "-m", "support.world", str(folder), *label.split()[:3]],
         cwd=ROOT / "bench",
         check=True,
         timeout=MAKING_TIME_S,
@@ -84,7 +88,7 @@ def make_world(size: WorldSize, folder: Path) -> None:
     clients = client_addresses(CLIENTS_IN_LOAD, size.seed + 2)
     (folder / CLIENTS_FILE).write_text("".join(f"{address}\n" for address in clients))
     _write_countries(folder / COUNTRIES_FILE, clients)
-    (folder / DONE).write_text(f"{size.paths} {size.mirrors} {size.seed}\n")
+    (folder / DONE).write_text(f"{size.paths} {size.mirrors} {size.seed} format {FORMAT}\n")
 
 
 def _write_countries(path: Path, clients: list[str]) -> None:
@@ -111,8 +115,11 @@ def lend_state(world: Path, data: Path) -> Path:
             os.link(source, target / "files" / source.name)
         except OSError:
             shutil.copyfile(source, target / "files" / source.name)
-    for source in (world / PUBLISHED_FOLDER).glob("manifest*.json"):
-        shutil.copyfile(source, target / source.name)
+    for folder, to in (
+        (world / PUBLISHED_FOLDER / METADATA_FOLDER, target / METADATA_FOLDER),
+        (world / KEYS_FOLDER, data / KEYS_FOLDER),
+    ):
+        shutil.copytree(folder, to)
     return target
 
 
