@@ -45,6 +45,7 @@ GROUPS = {
     "jobs": "Jobs: what runs on which worker, how far, what waits",
     "geo": "Places of addresses: lookup, show, update",
     "state": "The state edges run on: publish, show, verify",
+    "node": "Nodes: add, list, show, drain, undrain, remove",
     "dns": "Records of the nodes: plan, apply, status",
     "failover": "The monitor on a node, for servers of DNS that check nobody",
     "keys": "Keys that states are signed with: init, show, rotate",

@@ -54,7 +54,7 @@ def add_tree(
     Raises:
         ConfigError: the file can't be used as it is; there is such a tree; a value isn't allowed.
     """
-    text = _read_text(path)
+    text = read_text(path)
     data = tomllib.loads(text)
     before = validate(path, data, key_lines(text), Config)
     for index, tree in enumerate(before.trees):
@@ -73,13 +73,14 @@ def add_tree(
     table: dict[str, Any] = {"name": name, "root": root, "prefix": prefix}
     further = {"origin": origin, "fallback": list(fallback), "digests": list(digests)}
     table.update({key: value for key, value in further.items() if value})
-    changed = _with_tree(path, text, table)
+    changed = with_table(path, text, "tree", table)
     config = validate(path, tomllib.loads(changed), {}, Config)  # its lines are nobody's yet
-    _replace(path, changed)
+    replace_file(path, changed)
     return config
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """What stands in the file, or what a new one begins with."""
     if not path.exists() and not path.is_symlink():
         return NEW_CONFIG
     read_toml(path)  # says what is wrong with it, if anything
@@ -87,30 +88,35 @@ def _read_text(path: Path) -> str:
         return handle.read()
 
 
-def _with_tree(path: Path, text: str, table: Mapping[str, Any]) -> str:
+def with_table(path: Path, text: str, key: str, table: Mapping[str, Any]) -> str:
+    """The file's text with one more `[[key]]`.
+
+    Raises:
+        ConfigError: no program can edit it.
+    """
     try:
         document = tomlkit.parse(text)
-        trees = document.get("tree")
-        if isinstance(trees, Array):  # tree = [{…}, {…}]
+        tables = document.get(key)
+        if isinstance(tables, Array):  # tree = [{…}, {…}]
             inline = tomlkit.inline_table()
             inline.update(table)
-            trees.append(inline)
+            tables.append(inline)
             return tomlkit.dumps(document)
         item = tomlkit.table()
         item.update(table)
-        if isinstance(trees, AoT):
-            trees.append(item)
+        if isinstance(tables, AoT):
+            tables.append(item)
         else:
             if text.strip():
                 document.add(tomlkit.nl())
-            document.append("tree", tomlkit.aot())
-            document["tree"].append(item)
+            document.append(key, tomlkit.aot())
+            document[key].append(item)
         return tomlkit.dumps(document)
     except TOMLKitError as error:
-        raise ConfigError(path, f"can't be edited by a program ({error}); add the tree") from None
+        raise ConfigError(path, f"can't be edited by a program ({error}); add the {key}") from None
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Puts `text` in the place of the file at `path`, all or nothing."""
     target = path.resolve()
     try:
