@@ -119,9 +119,11 @@ class NameServer:
 class PowerDnsServer(NameServer):
     """pdns-server with SQLite, LUA records and its API."""
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", port: int = 0, api_port: int = 0
+    ) -> None:
         super().__init__(folder, address, port)
-        self.api_port = free_dns_port(address)
+        self.api_port = api_port or free_dns_port(address)
         self.key = secrets.token_urlsafe(12)
 
     @property
