@@ -142,7 +142,8 @@ def test_odd_names_and_clocks_are_counted_all_the_same(tmp_path: Path) -> None:
 def test_any_bytes_are_counts_or_refused(raw: bytes) -> None:
     for some in (raw, b"HELIOSP1" + hashlib.md5(raw).digest() + raw):
         try:
-            identity, sums = read_counts(some, NOW)
+            identity, batches = read_counts(some, NOW)
+            (sums,) = batches
         except BadSegmentError:
             continue
         assert len(identity) == 32

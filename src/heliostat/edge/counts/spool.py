@@ -15,8 +15,9 @@ When the disk is waited for (fsync): after each block, before `append` says yes,
 after each new, renamed or removed segment. That is about one wait every ten seconds, in a thread
 that nobody waits for.
 
-When the spool is full, new counts are dropped and what is kept stays: older counts may be half sent
-already, and budgets are settled in the order of time.
+When the spool is nearly full, old segments are added up (`compaction`). When it is full all the
+same, new counts are dropped and what is kept stays: it is the work of months by then, in few bytes,
+and budgets are settled in the order of time.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from typing import Final
 import structlog
 
 from heliostat.edge.counts.block import Block, encode, split
+from heliostat.edge.counts.compaction import Compaction
 from heliostat.edge.counts.segment import (
     HEADER_BYTES,
     IDENTITY_BYTES,
@@ -52,6 +54,9 @@ SEGMENT_BYTES: Final = 8 * 1024 * 1024
 
 SEGMENT_TIME_S: Final = 300.0
 """The same of a segment's age: counts get to the manager within minutes."""
+
+COMPACT_SHARE: Final = 0.75
+"""Above this share of its bound old segments are added up to hours, then days."""
 
 LEAST_SEGMENT_BYTES: Final = 4096
 """What a segment counts for at least: short ones take a block of the file system, too."""
@@ -74,6 +79,8 @@ class SpoolFigures:
     """Downloads dropped because the spool has reached its longest."""
     lost_disk: int = 0
     """The same because the disk is full or failed."""
+    merges: int = 0
+    """How often old segments were added up."""
     sent: int = 0
     """Segments that the manager took."""
     refused: int = 0
@@ -108,8 +115,10 @@ class Spool:
         self._has_complained = False
         self.closed_lock = threading.Lock()
         """Held by who gives closed segments another name: sending and merging go by turns."""
+        self._compaction = Compaction(folder, random_bytes)
         with self._tolerating("the spool can't be opened"):
             folder.mkdir(parents=True, exist_ok=True)
+            self._compaction.settle()
         self._recover()
 
     # writing
@@ -121,6 +130,8 @@ class Spool:
 
     def _append(self, block: Block) -> bool:
         data = record(encode(block))
+        if self.figures.bytes > COMPACT_SHARE * self._max_bytes:
+            self._compact()
         if self.figures.bytes + len(data) + LEAST_SEGMENT_BYTES > self._max_bytes:
             self._complain(f"the spool has {self._max_bytes} bytes: it is full")
             self.figures.lost_full += block.downloads
@@ -139,6 +150,12 @@ class Spool:
         if self._end >= SEGMENT_BYTES:
             self.close()
         return True
+
+    def _compact(self) -> None:
+        with self.closed_lock, self._tolerating("old counts can't be added up"):
+            if self._compaction.step():
+                self.figures.merges += 1
+        self._measure()
 
     def _write(self, data: bytes) -> None:
         if self._handle is None:
@@ -198,6 +215,7 @@ class Spool:
         The one whose sending was begun comes first, again and again until it is taken.
         """
         with self.closed_lock, self._tolerating("a segment can't be sent"):
+            self._compaction.settle()
             names = sorted(self._names())
             if begun := [name for name in names if name.endswith(_SENDING)]:
                 return self._folder / begun[0]

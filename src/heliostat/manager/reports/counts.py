@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection, transaction
 
 from heliostat.edge.counts.block import Block
+from heliostat.edge.counts.errors import DamagedSegmentError
 from heliostat.edge.counts.segment import MAX_RECORD_BYTES, blocks_of, read_identity
 from heliostat.edge.counts.spool import SEGMENT_BYTES
 from heliostat.manager.nodes.models import (
@@ -28,8 +30,10 @@ from heliostat.model.errors import HeliostatError
 
 MAX_SEGMENT_BYTES: Final = SEGMENT_BYTES + MAX_RECORD_BYTES
 """A segment is closed once it is longer than SEGMENT_BYTES; its last block may be long."""
-MAX_ROWS: Final = 8_000_000
+MAX_ROWS: Final = 40_000_000
 """Rows that one segment may have: what is unpacked stays bounded whatever a node sends."""
+BATCH_SUMS: Final = 200_000
+"""Sums in memory at once, beside those of one block."""
 MAX_BLOCKS: Final = 20_000
 MAX_PATH_BYTES: Final = 1400
 """PostgreSQL takes index rows of 2,704 bytes; a longer path is cut and gets its digest."""
@@ -51,16 +55,20 @@ class BadSegmentError(HeliostatError):
     """What was sent as counts is none."""
 
 
-def read_counts(raw: bytes, now: datetime) -> tuple[str, Counter[Key]]:
-    """The identity and the sums of a segment; pure.
+def read_counts(raw: bytes, now: datetime) -> tuple[str, Iterator[Counter[Key]]]:
+    """The identity of a segment, and its sums in batches that fit into memory; pure.
 
     Raises:
-        BadSegmentError: it is damaged, or larger than any segment.
+        BadSegmentError: it is damaged, or larger than any segment; perhaps after some batches.
     """
     handle = io.BytesIO(raw)
     identity = read_identity(handle)
     if identity is None:
         raise BadSegmentError("is no segment of a spool")
+    return identity.hex(), _batches(handle, now)
+
+
+def _batches(handle: io.BytesIO, now: datetime) -> Iterator[Counter[Key]]:
     sums: Counter[Key] = Counter()
     rows = 0
     try:
@@ -69,29 +77,33 @@ def read_counts(raw: bytes, now: datetime) -> tuple[str, Counter[Key]]:
             if rows > MAX_ROWS or number >= MAX_BLOCKS:
                 raise BadSegmentError(f"has more than {MAX_ROWS} rows or {MAX_BLOCKS} blocks")
             _add(block, now, sums)
-    except BadSegmentError:
-        raise
-    except HeliostatError as error:
+            if len(sums) >= BATCH_SUMS:
+                yield sums
+                sums = Counter()
+    except DamagedSegmentError as error:
         raise BadSegmentError(str(error)) from None
-    return identity.hex(), sums
+    yield sums
 
 
 def record_counts(node: str, raw: bytes, now: datetime | None = None) -> int:
     """Downloads that were added; 0 when this segment was counted before.
 
     Raises:
-        BadSegmentError: see `read_counts`.
+        BadSegmentError: see `read_counts`; nothing was added.
     """
     now = now or datetime.now(UTC)
-    identity, sums = read_counts(raw, now)
-    downloads = sum(sums.values())
-    batch = {"node": node, "counted_at": now, "downloads": downloads}
+    identity, batches = read_counts(raw, now)
     with transaction.atomic():
-        _, is_new = CountBatch.objects.get_or_create(identity=identity, defaults=batch)
+        batch, is_new = CountBatch.objects.get_or_create(
+            identity=identity, defaults={"node": node, "counted_at": now, "downloads": 0}
+        )
         if not is_new:
             return 0
-        _upsert(sums)
-    return downloads
+        for sums in batches:
+            _upsert(sums)
+            batch.downloads += sum(sums.values())
+        batch.save(update_fields=["downloads"])
+    return batch.downloads
 
 
 def fold_old_counts(now: datetime | None = None) -> None:
