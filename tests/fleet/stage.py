@@ -306,6 +306,15 @@ class Fleet:
         self.services["people"] = Service(self.net.hosts["people"], home / "log", *command)
         self.services["people"].start()
 
+    def in_bucket(self, *arguments: str) -> None:
+        """Changes the bucket as its owner: put KEY FILE, or delete KEY."""
+        host = self.net.hosts["s3"]
+        host.run(
+            *("env", *(f"{key}={value}" for key, value in AWS.items())),
+            *(sys.executable, "-c", _IN_BUCKET, f"http://{host.ipv4}:{S3_PORT}", BUCKET),
+            *arguments,
+        )
+
     # asking
 
     def heliostat(self, where: str, *arguments: str, **environ: str) -> str:
@@ -362,6 +371,17 @@ class Fleet:
         found = [json.loads(line) for line in lines if line.endswith("}")]
         return [one for one in found if one["begun"] + one["took_s"] >= since]
 
+
+_IN_BUCKET = """
+import sys, boto3
+endpoint, bucket, what, key, *rest = sys.argv[1:]
+client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+if what == "put":
+    with open(rest[0], "rb") as body:
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+else:
+    client.delete_object(Bucket=bucket, Key=key)
+"""
 
 _MAKE_BUCKET = """
 import json, sys, boto3

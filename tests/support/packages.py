@@ -16,9 +16,15 @@ SKIP_REASON = "needs the Debian package"
 INSTALL_TIMEOUT_S = 600
 PROGRAMS = {
     "aria2": "aria2c",
+    "bind9-dnsutils": "dig",
     "curl": "curl",
+    "faketime": "faketime",
+    "iproute2": "ip",
+    "knot": "knotd",
+    "nftables": "nft",
     "nginx": "nginx",
     "openssl": "openssl",
+    "pdns-server": "pdns_server",
     "rsync": "rsync",
     "wget": "wget",
     "wrk": "wrk",
