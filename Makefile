@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 FUZZ_S ?= 60
 EDGE_BENCHES := edge edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady
 BENCH ?=
+FLEET := $(VENV)/fleet.jsonl
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format bench soak fuzz lock clean
+.PHONY: help setup demo test lint types format bench fleet soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +49,11 @@ bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a sh
 
 soak: setup ## two minutes of kill -9 of any process of an edge under load
 	$(BIN)/python bench/soak.py 120
+
+fleet: setup ## two edges, manager, DNS, mirrors in namespaces, broken one by one (needs root; 15 minutes)
+	rm -f $(FLEET)
+	HELIOSTAT_FLEET=all HELIOSTAT_FLEET_REPORT=$(FLEET) $(BIN)/pytest -q --timeout 400 tests/fleet; \
+	  status=$$?; $(BIN)/python -m tests.fleet.report $(FLEET) docs/explanation/fleet-report.md; exit $$status
 
 fuzz: setup ## every parser of strangers' bytes, a minute each (FUZZ_S=60)
 	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \

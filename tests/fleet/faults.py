@@ -62,6 +62,8 @@ class Fault:
         failed = [one for one in downloads if not one["ok"]]
         line = {
             "fault": self.name,
+            "begun": self._begun,
+            "at": time.time(),
             "downloads": len(downloads),
             "failed": len(failed),
             "retried": sum(bool(one["reasons"]) for one in downloads),
