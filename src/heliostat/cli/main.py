@@ -40,7 +40,7 @@ COMMANDS = {
 
 GROUPS = {
     "tree": "Trees: add, scan, list what is published",
-    "mirror": "Mirrors: list, show, probe, enable, disable",
+    "mirror": "Mirrors: list, show, probe, enable, disable, drain",
     "mirrors": "Many mirrors: plan and apply their files, see a release spread",
     "jobs": "Jobs: what runs on which worker, how far, what waits",
     "geo": "Places of addresses: lookup, show, update",

@@ -1,4 +1,4 @@
-"""`heliostat mirror`: list, show, probe, enable, disable."""
+"""`heliostat mirror`: list, show, probe, enable, disable, drain."""
 
 from __future__ import annotations
 
@@ -168,6 +168,30 @@ def disable(
 
     changed = set_enabled(name, False, reason=reason)
     settings.out.print(f"{escape(name)} is {'disabled' if changed else 'disabled already'}")
+
+
+@app.command()
+def drain(
+    ctx: typer.Context,
+    name: NameArgument,
+    until: Annotated[
+        str, typer.Option(help="90min, 12h, 3d, 2w, or a date and time in UTC", metavar="WHEN")
+    ],
+    reason: Annotated[
+        str, typer.Option(help="why; shown to everyone who asks about the mirror")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="even the last mirror that carries a tree")
+    ] = False,
+) -> None:
+    """Give a mirror no traffic until a time; then it returns by itself. `enable` ends it early."""
+    settings = Settings.of(ctx)
+    _setup(settings)
+    from heliostat.manager.registry.drain import drain_mirror, until_of
+
+    now = datetime.now(UTC)
+    shown = drain_mirror(name, until_of(until, now), reason=reason, force=force, now=now)
+    settings.out.print(f"{escape(name)} is {escape(shown)}")
 
 
 def _setup(settings: Settings) -> None:

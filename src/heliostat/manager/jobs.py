@@ -38,6 +38,7 @@ from heliostat.manager.probing.runs import run_liveness
 from heliostat.manager.publish import PlacesStamp, Publisher
 from heliostat.manager.publishing.destinations import destination_of
 from heliostat.manager.publishing.push import Pusher
+from heliostat.manager.registry.drain import end_drains
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.reports.views import Doubt
 from heliostat.manager.rounds import Rounds
@@ -245,6 +246,7 @@ class Jobs:
                     self._scans.want(mirror.name)
 
     async def _look_at_registry(self) -> None:
+        await in_database(end_drains)
         stamp = await in_database(change_stamp)
         if stamp != self._registry_stamp:
             self._mirrors = await in_database(list_mirrors)

@@ -69,6 +69,7 @@ def set_enabled(name: str, enabled: bool, *, reason: str = "", now: datetime | N
         before = "enabled" if row.paused_at is None else "disabled"
         row.paused_at = None if enabled else (row.paused_at or now)
         row.paused_reason = "" if enabled else reason
+        row.paused_until = None
         row.save()
         after = "enabled" if enabled else "disabled"
         rows.Event.objects.create(

@@ -25,6 +25,8 @@ class Mirror(models.Model):
     enabled = models.BooleanField(default=True)
     paused_at = models.DateTimeField(null=True)
     paused_reason = models.TextField(blank=True)
+    paused_until = models.DateTimeField(null=True)
+    """Null: until it is enabled by hand."""
     country = models.CharField(max_length=2, blank=True)
     subdivision = models.CharField(max_length=NAME_CHARS, blank=True)
     city = models.CharField(max_length=NAME_CHARS, blank=True)
