@@ -5,7 +5,6 @@ bucket, and people who download. Real processes in namespaces; `allow_private` i
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -73,7 +72,7 @@ class Service:
         self.host, self.log, self.command, self.options = host, log, command, options
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, prefix: tuple[str, ...] = (), **environ: str) -> None:
+    def start(self, prefix: tuple[str, ...] = (), /, **environ: str) -> None:
         env = {**os.environ, **AWS, **environ}
         self.process = self.host.start(
             *prefix, *self.command, log=self.log, env=env, **self.options
@@ -109,6 +108,17 @@ class Fleet:
         self.results = folder / "downloads.jsonl"
         self.dns_host: Host
         self.dns: PowerDnsServer
+
+    def repair(self) -> None:
+        """Starts what doesn't run; a test that went well has left nothing to do."""
+        for service in self.services.values():
+            if service.process is None or service.process.poll() is not None:
+                service.stop()
+                service.start()
+            service.send(signal.SIGCONT)
+        if self.answered() != self.all_addresses():
+            with contextlib.suppress(OSError):
+                self.heliostat("manager", "dns", "apply", "--doit", "--force")
 
     # the parts
 
@@ -184,11 +194,11 @@ class Fleet:
     def _start_dns(self) -> None:
         self.dns = PowerDnsServer(self.folder / "dns", self.dns_host.ipv4, 53, 8081)
         self.dns.prefix = self.dns_host.prefix()
-        self.dns.wait = functools.partial(until, self._dns_answers, 20, "PowerDNS")  # type: ignore[method-assign]
+        self.dns.wait = self._wait_for_dns  # type: ignore[method-assign]
         self.dns.start()
 
-    def _dns_answers(self) -> bool:
-        return bool(self.dig(ZONE, "SOA"))
+    def _wait_for_dns(self) -> None:
+        until(lambda: self.dig(ZONE, "SOA"), 20, "PowerDNS doesn't answer")
 
     def _start_bucket(self) -> None:
         home = self.folder / "s3"
@@ -349,10 +359,10 @@ class Fleet:
     def admin(self, name: str, path: str) -> str:
         return self.curl(name, f"http://127.0.0.1:9180{path}", "-X", "POST")
 
-    def dig(self, name: str, kind: str) -> list[str]:
-        """What PowerDNS answers, asked from the people's side."""
+    def dig(self, name: str, kind: str, *, at: str = "") -> list[str]:
+        """What PowerDNS (or the server at that address) answers, asked from the people's side."""
         text = self.net.hosts["people"].run(
-            *("dig", "+short", "+tries=1", "+time=2", f"@{self.dns_host.ipv4}", name, kind),
+            *("dig", "+short", "+tries=1", "+time=2", f"@{at or self.dns_host.ipv4}", name, kind),
             check=False,
         )
         return [line for line in text.split("\n") if line and not line.startswith(";")]

@@ -31,17 +31,6 @@ def others(fleet: Fleet, name: str) -> set[str]:
     return fleet.all_addresses() - set(EDGES[name])
 
 
-@pytest.mark.short
-def test_edge_killed(fleet: Fleet) -> None:
-    edge = fleet.services["fra"]
-    with Fault(fleet, "edge kill -9") as fault:
-        edge.send(signal.SIGKILL)
-        fault.detected(lambda: fleet.answered() == others(fleet, "fra"), OUT_S)
-        edge.stop()
-        edge.start()
-        fault.recovered(lambda: fleet.answered() == fleet.all_addresses(), 30)
-
-
 def test_edge_stopped_by_sigstop(fleet: Fleet) -> None:
     edge = fleet.services["nyc"]
     with Fault(fleet, "edge SIGSTOP") as fault:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 
-import pytest
-
 from tests.fleet.faults import Fault
 from tests.fleet.stage import EDGES, MIRRORS, Fleet
 from tests.fleet.test_edges import pytestmark as pytestmark
@@ -22,18 +20,6 @@ def chosen(fleet: Fleet, edge: str) -> set[str]:
         lines = [line for line in head.split("\n") if line.lower().startswith("location:")]
         found |= {line.split("/")[2] for line in lines}
     return found
-
-
-@pytest.mark.short
-def test_a_mirror_dead_without_the_manager(fleet: Fleet) -> None:
-    fleet.services["manager"].stop()
-    mirror, address = fleet.services["de1"], MIRRORS["de1"][0]
-    with Fault(fleet, "mirror dead while the manager is stopped") as fault:
-        mirror.stop(signal.SIGKILL)
-        fault.detected(lambda: all(address not in chosen(fleet, edge) for edge in EDGES), OUT_S)
-        mirror.start()
-        fault.recovered(lambda: all(address in chosen(fleet, edge) for edge in EDGES), 90)
-    fleet.services["manager"].start()
 
 
 def test_all_mirrors_of_a_country_dead(fleet: Fleet) -> None:
