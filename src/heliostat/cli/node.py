@@ -75,6 +75,7 @@ def add(
     )
     settings.err.print(
         "next: put the [[node]] into every node's heliostat.toml, then restart the manager",
+        markup=False,
         soft_wrap=True,
     )
 
@@ -191,6 +192,7 @@ def remove(ctx: typer.Context, name: NameArgument, force: ForceOption = False) -
     settings.err.print(
         "next: restart the manager, take the [[node]] out of the other nodes' files,"
         " and run `heliostat dns apply`",
+        markup=False,
         soft_wrap=True,
     )
 
