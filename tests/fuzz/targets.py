@@ -45,7 +45,8 @@ from heliostat.state.documents import (
     parse,
 )
 from heliostat.state.errors import DamagedStateError
-from heliostat.state.manifest import parse_manifest
+from heliostat.state.manifest import parse_manifest, parse_version
+from tests.fuzz import offers
 from tests.support.wire import check, small_handler, talk
 from tests.support.worlds import small_zones
 
@@ -109,7 +110,9 @@ def explain(data: bytes) -> None:
 
 def manifest(data: bytes) -> None:
     with contextlib.suppress(DamagedStateError):
-        parse_manifest(data, Path("manifest.json"))
+        parse_manifest(data, Path("targets.json"))
+    with contextlib.suppress(DamagedStateError):
+        assert parse_version(data, "timestamp.json") >= 0
 
 
 def documents(data: bytes) -> None:
@@ -246,8 +249,16 @@ TARGETS = {
     ),
     "explain": Target(explain, [b"ip=203.0.113.1&scheme=https", b"ip=%00&&=&scheme", b"ip=::1"]),
     "manifest": Target(
-        manifest, [b'{"format": 1, "version": 1, "files": {"x": {"sha256": "00", "bytes": 1}}}']
+        manifest,
+        [
+            b'{"signed": {"version": 1, "targets": {"x": {"length": 1,'
+            b' "hashes": {"sha256": "00"}}}, "heliostat": {"format": 2, "counts": {}, "fence": 0,'
+            b' "published_at": "2026-01-01T00:00:00+00:00"}}}',
+            b'{"signed": {"meta": {"snapshot.json": {"version": 1, "length": 2,'
+            b' "hashes": {"sha256": "00"}}}}}',
+        ],
     ),
+    "offer": Target(offers.offer, offers.seeds()),
     "documents": Target(
         documents,
         [
