@@ -162,22 +162,26 @@ def test_the_last_address_of_a_family_stays(stage: Stage) -> None:
         stage.configure()
 
 
+def plain(address: str) -> dict[str, Any]:
+    """A plain A record, as somebody else would write one."""
+    return {
+        "name": f"{NAME}.",
+        "type": "A",
+        "ttl": 60,
+        "changetype": "REPLACE",
+        "records": [{"content": address, "disabled": False}],
+    }
+
+
 def test_several_nodes_at_once_need_force_and_a_stale_plan_is_refused(stage: Stage) -> None:
     stage.place.done("dns", "apply", "--doit")
     saved = stage.place.folder / "plan.json"
     stage.configure("127.0.0.22")
     try:
         stage.place.done("dns", "plan", "--output", str(saved))
-        stage.dns.patch(
-            {
-                "name": f"{NAME}.",
-                "type": "A",
-                "ttl": 60,
-                "changetype": "REPLACE",
-                "records": [{"content": "127.0.0.99", "disabled": False}],
-            }
-        )
+        stage.dns.patch(plain("127.0.0.22"))
         stage.place.fails("dns", "apply", str(saved), "--doit", says=("changed since",), code=3)
+        stage.dns.patch(plain("127.0.0.99"))
         stage.place.fails("dns", "plan", says=("2 nodes would lose addresses",), code=3)
         shown = stage.place.done("dns", "apply", "--doit", "--force")
         assert "remove its plain A records" in shown

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,53 @@ def test_without_a_reference_nobody_is_taken_out(tmp_path: Path) -> None:
             assert stage.answered() == set(stage.addresses)
 
 
+def test_what_was_taken_out_on_purpose_stays_out_though_it_is_healthy(tmp_path: Path) -> None:
+    with staged(tmp_path, 2) as stage:
+        one, other = stage.addresses
+        place = stage.places[one]
+        # as `heliostat node drain` has it: known, and not wanted
+        with setup_nodes(place, drained="node-1"):
+            place.done("dns", "apply", "--doit")
+        assert stage.answered() == {one}
+        with stage.monitor(one):
+            until(lambda: stage.dns.ask(f"_heliostat-view.node-0.{NAME}", "TXT"), 15)
+            until(lambda: len(_views(stage)) >= 2, 60)
+            assert stage.answered() == {one}
+            place.done("dns", "apply", "--doit")
+            assert stage.answered() == {one, other}
+
+
+def test_a_node_that_a_monitor_does_not_know_yet_stays(tmp_path: Path) -> None:
+    with staged(tmp_path, 3) as stage:
+        old = stage.places[stage.addresses[0]]
+        text = old.config.read_text()
+        old.config.write_text(text.partition('[[node]]\nname = "node-2"')[0])
+        with stage.monitor(stage.addresses[0]):
+            until(lambda: len(_views(stage)) >= 2, 60)
+            assert stage.answered() == set(stage.addresses)
+
+
+def test_another_ttl_is_a_change(tmp_path: Path) -> None:
+    with staged(tmp_path, 2) as stage:
+        place = stage.places[stage.addresses[0]]
+        place.config.write_text(place.config.read_text().replace("ttl_s = 5", "ttl_s = 77"))
+        assert "set the TTL to 77 s" in place.done("dns", "apply", "--doit")
+        assert "nothing to change" in place.done("dns", "plan")
+
+
+def test_a_saved_plan_that_somebody_edited_is_refused(tmp_path: Path) -> None:
+    with staged(tmp_path, 2) as stage:
+        place = stage.places[stage.addresses[0]]
+        place.config.write_text(place.config.read_text().replace("ttl_s = 5", "ttl_s = 77"))
+        place.done("dns", "plan", "--output", "plan.json")
+        saved = place.folder / "plan.json"
+        body = json.loads(saved.read_text())
+        body["steps"][0]["data"]["after"] = {"A": [], "AAAA": []}
+        saved.write_text(json.dumps(body))
+        place.fails("dns", "apply", "plan.json", "--doit", says=("make a new one",), code=3)
+        assert stage.answered() == set(stage.addresses)
+
+
 def test_two_changes_made_from_the_same_records_do_not_both_happen(tmp_path: Path) -> None:
     from heliostat.config.load import load_config
     from heliostat.failover.service import provider_of
@@ -202,6 +250,30 @@ def test_a_node_that_is_not_in_the_list_runs_no_monitor(tmp_path: Path) -> None:
             place.config.read_text().replace('node = "node-0"', 'node = "other"')
         )
         place.fails("failover", "run", says=('"other"', "[edge] node"))
+
+
+@contextmanager
+def setup_nodes(place: Workplace, drained: str) -> Iterator[None]:
+    """A registry in which that node is drained, as a manager has it."""
+    place.run("mirror", "list")
+    with closing(sqlite3.connect(place.data / "registry.sqlite3")) as database:
+        database.execute(
+            "INSERT INTO nodes_nodestate (name, drained_at, drain_reason, condition)"
+            " VALUES (?, '2026-01-01', '', '{}')",
+            [drained],
+        )
+        database.commit()
+    try:
+        yield
+    finally:
+        (place.data / "registry.sqlite3").unlink()
+
+
+def _views(stage: Stage) -> set[str]:
+    """What monitor 0 has told so far: one text each heartbeat."""
+    seen: set[str] = stage.__dict__.setdefault("seen", set())
+    seen |= set(stage.dns.ask(f"_heliostat-view.node-0.{NAME}", "TXT"))
+    return seen
 
 
 def _log(stage: Stage) -> str:

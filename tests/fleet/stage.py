@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -105,6 +106,7 @@ class Fleet:
         self.folder = folder
         self.net = Network()
         self.services: dict[str, Service] = {}
+        self.tokens = {name: secrets.token_urlsafe(24) for name in EDGES}
         self.results = folder / "downloads.jsonl"
         self.dns_host: Host
         self.dns: PowerDnsServer
@@ -270,6 +272,7 @@ class Fleet:
             sections["manager"] = {
                 "publish_to": [f"s3://{BUCKET}/heliostat"],
                 "s3_endpoint": s3,
+                "report_listen": f"{self.net.hosts['manager'].ipv4}:{REPORT_PORT}",
                 "tree_scan_s": 2,
             }
         else:
@@ -286,6 +289,8 @@ class Fleet:
                 "root": "root.json",
                 "workers": 2,
                 "drain_s": 1,
+                "report_url": f"http://{self.net.hosts['manager'].ipv4}:{REPORT_PORT}/",
+                "report_token": self.tokens[name],
                 "watch_references": [f"http://{self.net.hosts['s3'].ipv4}:{S3_PORT}/"],
                 **edge,
             }
@@ -297,7 +302,9 @@ class Fleet:
             text += f'[[tree]]\nname = "iso"\nroot = "{self.folder}/tree/iso"\nprefix = "/iso/"\n'
             text += '[[geo]]\npath = "places.csv"\n'
         for node, (ipv4, ipv6) in EDGES.items():
+            digest = hashlib.sha256(self.tokens[node].encode()).hexdigest()
             text += f'[[node]]\nname = "{node}"\nipv4 = ["{ipv4}"]\nipv6 = ["{ipv6}"]\n'
+            text += f'token_sha256 = "{digest}"\n'
         (self.folder / name / "heliostat.toml").write_text(text)
 
     def _start_people(self) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,18 +88,43 @@ def test_all_edges_upgraded_in_turns(fleet: Fleet) -> None:
         fault.recovered(lambda: all(fleet.health(name) == "ok" for name in EDGES), 30)
 
 
-def test_both_edges_drained_at_once(fleet: Fleet) -> None:
-    """Whoever drains both by hand: they serve on, and the DNS answers with both."""
+def test_both_edges_drained_by_hand(fleet: Fleet) -> None:
+    """Whoever drains both on the machines themselves: they serve on, and the DNS has both."""
     with Fault(fleet, "both edges drained by hand at once") as fault:
         for name in EDGES:
             fleet.admin(name, "/drain")
         try:
             fault.detected(lambda: all("draining" in fleet.health(name) for name in EDGES), 10)
-            fault.detected(lambda: fleet.answered() == fleet.all_addresses(), 15)
+            time.sleep(OUT_S / 2)  # time for PowerDNS to see both
+            assert fleet.answered() == fleet.all_addresses()
         finally:
             for name in EDGES:
                 fleet.admin(name, "/undrain")
         fault.recovered(lambda: all(fleet.health(name) == "ok" for name in EDGES), 10)
+
+
+def test_the_manager_asked_to_drain_both_at_once(fleet: Fleet) -> None:
+    """One is drained, the other one is refused."""
+    manager = fleet.net.hosts["manager"]
+    with Fault(fleet, "both edges asked to drain at once") as fault:
+        asked = {
+            name: subprocess.Popen(
+                [*manager.prefix(), sys.executable, "-m", "heliostat", "node", "drain", name],
+                cwd=fleet.folder / "manager",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+            for name in EDGES
+        }
+        said = {name: one.communicate(timeout=120)[1].decode() for name, one in asked.items()}
+        codes = {name: one.returncode for name, one in asked.items()}
+        assert sorted(codes.values()) == [0, 3], (codes, said)
+        drained = next(name for name, code in codes.items() if code == 0)
+        fault.detected(lambda: fleet.answered() == others(fleet, drained), OUT_S)
+        assert "draining" in fleet.health(drained)
+        fleet.heliostat("manager", "node", "undrain", drained)
+        fault.recovered(lambda: fleet.answered() == fleet.all_addresses(), 30)
 
 
 def test_out_of_file_descriptors(fleet: Fleet) -> None:

@@ -69,14 +69,19 @@ def apply(
     provider = _provider(loaded)
     with settings.err.status(f"asking {provider.name}"):
         if saved is not None:
-            made = _read(saved)
-            if (made.provider, made.name) != (provider.name, provider.subject):
+            meant = _read(saved)
+            if (meant.provider, meant.name) != (provider.name, provider.subject):
                 raise StaleError(
-                    f"{saved}: is a plan for {made.name} at {made.provider}; the configuration"
+                    f"{saved}: is a plan for {meant.name} at {meant.provider}; the configuration"
                     f" says {provider.subject} at {provider.name}"
                 )
-        else:
-            made = make_plan(loaded, provider, drained(loaded), force=force)
+        made = make_plan(loaded, provider, drained(loaded), force=force)
+        # A saved plan is what somebody looked at; what is done is what the rules say now.
+        if saved is not None and made.to_json() != meant.to_json():
+            raise StaleError(
+                f"{saved}: the records, the nodes or what is drained changed since this plan was"
+                " made; nothing was done, make a new one"
+            )
     if not settings.json:
         _show(settings, made)
     if doit and made.steps:

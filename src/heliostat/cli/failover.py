@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import sys
 
 import structlog
 import typer
@@ -70,3 +72,6 @@ async def _until_stopped(monitor: Monitor) -> None:
         await task
     except asyncio.CancelledError:
         log.info("ended")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # a thread may wait for a server for long; an update is one message

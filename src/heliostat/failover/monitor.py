@@ -135,13 +135,14 @@ class Monitor:
         if down != self._told[1] or now_s - self._told[0] >= HEARTBEAT_S:
             self._server.set_text(self._owner(VIEW_LABEL, self._own), _view_text(now_s, down))
             self._told = (now_s, down)
-        published = self._server.read().addresses
+        found = self._server.read()
+        published, meant_out = found.addresses, found.details["out"]
         views = {
             name: view
             for name in self._nodes
             if name != self._own and (view := self._view_of(name)) is not None
         }
-        after = self._wanted(published, View(now_s, down), views, reached, now_s)
+        after = self._wanted(published, meant_out, View(now_s, down), views, reached, now_s)
         if after is None or after == published:
             return
         check(published, after, list(self._nodes.values()), force=True)
@@ -152,12 +153,16 @@ class Monitor:
     def _wanted(
         self,
         published: Addresses,
+        meant_out: frozenset[str],
         mine: View,
         views: dict[str, View],
         reached: dict[int, bool],
         now_s: float,
     ) -> Addresses | None:
-        """The addresses to publish, each family for itself; None to leave all as it is."""
+        """The addresses to publish, each family for itself; None to leave all as it is.
+
+        What our list of nodes doesn't know stays: another monitor may have a newer list.
+        """
         found: dict[int, frozenset[str]] = {}
         everything = addresses_of(self._nodes.values())
         for family in FAMILIES:
@@ -174,7 +179,8 @@ class Monitor:
                 found[family] = published[family]
                 continue
             out = frozenset().union(*(carriers[name] for name in verdict.out))
-            left = everything[family] - out
+            unknown = published[family] - everything[family]
+            left = (everything[family] - out - meant_out) | unknown
             found[family] = left or published[family]
         return None if found == dict(published) else found
 

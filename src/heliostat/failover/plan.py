@@ -97,8 +97,11 @@ class Provider(Protocol):
         """What is there now."""
         ...
 
-    def steps(self, published: Published, nodes: Sequence[Node]) -> list[Step]:
-        """What would make it the addresses of `nodes`; nothing when it is so already."""
+    def steps(self, published: Published, nodes: Sequence[Node], out: Sequence[Node]) -> list[Step]:
+        """What would make it the addresses of `nodes`; nothing when it is so already.
+
+        `out` are known nodes that are meant to have none.
+        """
         ...
 
     def apply(self, step: Step) -> None:
@@ -122,7 +125,8 @@ def make(
     published = provider.read()
     after = addresses_of(nodes)
     check(published.addresses, after, known, force=force)
-    steps = provider.steps(published, nodes)
+    out = [node for node in known if node not in nodes]
+    steps = provider.steps(published, nodes, out)
     foreign = [f"left alone, as it isn't ours: {text}" for text in published.foreign]
     return Plan(
         provider.name,

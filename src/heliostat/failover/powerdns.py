@@ -74,7 +74,7 @@ class PowerDns:
         addresses = {family: frozenset(some) for family, some in found.items()}
         return Published(addresses, digest, "", foreign, kept)
 
-    def steps(self, published: Published, nodes: Sequence[Node]) -> list[Step]:
+    def steps(self, published: Published, nodes: Sequence[Node], out: Sequence[Node]) -> list[Step]:
         contents = self._contents(addresses_of(nodes))
         want = [("LUA", self._settings.ttl_s, sorted(contents))]
         if published.details == want:

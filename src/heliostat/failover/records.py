@@ -92,6 +92,6 @@ def check(
     unknown = max(len(change.removed[family] - owners.keys()) for family in FAMILIES)
     if len(losing) + unknown > MAX_NODES:
         raise UnsafeError(
-            f"{len(losing) + unknown} nodes would lose addresses ({', '.join(sorted(gone))}), one at"
-            " a time is allowed; do it in steps, or with --force"
+            f"{len(losing) + unknown} nodes would lose addresses ({', '.join(sorted(gone))}), one"
+            " at a time is allowed; do it in steps, or with --force"
         )

@@ -33,6 +33,9 @@ from heliostat.model.node import Node
 
 TIMEOUT_S: Final = 4.0
 PORT: Final = 53
+OUT_LABEL: Final = "_heliostat-out"
+MAX_OUT: Final = 100
+"""Addresses that can be meant to be out."""
 _SAYS: Final = {
     dns.rcode.NOTAUTH: "doesn't have the zone, or refuses the key; check zone, tsig_name, tsig_key",
     dns.rcode.REFUSED: "refuses; allow this key to query and update there",
@@ -51,6 +54,7 @@ class Rfc2136:
         self.subject = settings.name
         self.zone = dns.name.from_text(settings.zone_name)
         self.owner = dns.name.from_text(settings.name)
+        self._out_owner = dns.name.from_text(f"{OUT_LABEL}.{settings.name}")
         self._host, self._port = _host_port(settings.server)
         self._keyring = None
         if key:
@@ -65,30 +69,42 @@ class Rfc2136:
 
     def read(self) -> Published:
         found: dict[int, frozenset[str]] = {}
+        ttls: dict[str, int] = {}
         for family in FAMILIES:
-            some = self.lookup(self.owner, dns.rdatatype.from_text(TYPES[family]))
+            some, ttl = self._lookup(self.owner, dns.rdatatype.from_text(TYPES[family]))
             found[family] = frozenset(str(ipaddress.ip_address(text)) for text in some)
-        ttl_and_all = repr(sorted((f, sorted(some)) for f, some in found.items()))
-        return Published(found, ttl_and_all)
+            if some:
+                ttls[TYPES[family]] = ttl
+        out = self.meant_out()
+        return Published(found, repr((ttls, sorted(out))), "", (), {"ttls": ttls, "out": out})
 
-    def steps(self, published: Published, nodes: Sequence[Node]) -> list[Step]:
+    def steps(self, published: Published, nodes: Sequence[Node], out: Sequence[Node]) -> list[Step]:
         before, after = published.addresses, addresses_of(nodes)
-        if before == after:
-            return []
-        data = {
-            "before": {TYPES[f]: sorted(before[f]) for f in FAMILIES},
-            "after": {TYPES[f]: sorted(after[f]) for f in FAMILIES},
-        }
+        meant_out = sorted({address for node in out for address in node.addresses})
+        ttls = set(published.details["ttls"].values())
         words = []
         for family in FAMILIES:
             words += [f"add {TYPES[family]} {a}" for a in sorted(after[family] - before[family])]
             words += [f"remove {TYPES[family]} {a}" for a in sorted(before[family] - after[family])]
+        if ttls - {self._settings.ttl_s}:
+            words.append(f"set the TTL to {self._settings.ttl_s} s")
+        if frozenset(meant_out) != published.details["out"]:
+            words.append(
+                f"tell monitors that {', '.join(meant_out) or 'nobody'} is meant to be out"
+            )
+        if not words:
+            return []
+        data = {
+            "before": {TYPES[f]: sorted(before[f]) for f in FAMILIES},
+            "after": {TYPES[f]: sorted(after[f]) for f in FAMILIES},
+            "out": meant_out,
+        }
         return [Step(f"update {self.subject}: {', '.join(words)}", data)]
 
     def apply(self, step: Step) -> None:
         before = {f: frozenset(step.data["before"][TYPES[f]]) for f in FAMILIES}
         after = {f: frozenset(step.data["after"][TYPES[f]]) for f in FAMILIES}
-        self.replace(before, after)
+        self.replace(before, after, out=step.data["out"])
 
     def notes(self, nodes: Sequence[Node]) -> list[str]:
         return [
@@ -97,8 +113,10 @@ class Rfc2136:
 
     # for the monitor, too
 
-    def replace(self, before: Addresses, after: Addresses) -> None:
-        """Changes the addresses, if they still are `before`.
+    def replace(
+        self, before: Addresses, after: Addresses, *, out: Sequence[str] | None = None
+    ) -> None:
+        """Changes the addresses, if they still are `before`; `out` are those that are drained.
 
         Raises:
             StaleError: they aren't.
@@ -111,11 +129,24 @@ class Rfc2136:
                 update.present(self.owner, self._rrset(kind, before[family]))
             else:
                 update.absent(self.owner, kind)
-            if before[family] != after[family]:
-                update.delete(self.owner, kind)
-                for address in sorted(after[family]):
-                    update.add(self.owner, self._settings.ttl_s, kind, address)
-        self._send(update)
+            update.delete(self.owner, kind)
+            for address in sorted(after[family]):
+                update.add(self.owner, self._settings.ttl_s, kind, address)
+        if out is not None:
+            update.delete(self._out_owner, "TXT")
+            for address in sorted(out)[:MAX_OUT]:
+                update.add(self._out_owner, self._settings.ttl_s, "TXT", f'"{address}"')
+        try:
+            self._send(update)
+        except StaleError:
+            now = {f: self._addresses(f) for f in FAMILIES}
+            if now != {f: after[f] for f in FAMILIES}:  # else the answer before was lost
+                raise
+
+    def meant_out(self) -> frozenset[str]:
+        """Addresses that somebody took out on purpose; monitors leave them out."""
+        texts = self.lookup(self._out_owner, dns.rdatatype.TXT)
+        return frozenset(text.strip('"') for text in texts)
 
     def swap_text(self, owner: dns.name.Name, before: Sequence[str], after: str) -> None:
         """Replaces a TXT record, if it still is `before`.
@@ -139,22 +170,31 @@ class Rfc2136:
         update.add(owner, self._settings.ttl_s, "TXT", f'"{text}"')
         self._send(update)
 
-    @retried
     def lookup(self, owner: dns.name.Name, kind: dns.rdatatype.RdataType) -> list[str]:
         """The texts of a record set at the primary server; [] when there is none.
 
         Raises:
             FailoverError: it refuses, or doesn't answer.
         """
+        texts, _ = self._lookup(owner, kind)
+        return texts
+
+    def _addresses(self, family: int) -> frozenset[str]:
+        return frozenset(self.lookup(self.owner, dns.rdatatype.from_text(TYPES[family])))
+
+    @retried
+    def _lookup(self, owner: dns.name.Name, kind: dns.rdatatype.RdataType) -> tuple[list[str], int]:
+        """The texts of a record set, and its TTL in seconds."""
         query = dns.message.make_query(owner, kind)
         if self._keyring is not None:
             query.use_tsig(self._keyring)
         answer = self._exchange(query)
         if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise self._refused(answer.rcode())
-        return [
-            rdata.to_text() for rrset in answer.answer if rrset.rdtype == kind for rdata in rrset
-        ]
+        sets = [rrset for rrset in answer.answer if rrset.rdtype == kind]
+        return [rdata.to_text() for rrset in sets for rdata in rrset], min(
+            (rrset.ttl for rrset in sets), default=0
+        )
 
     # inside
 

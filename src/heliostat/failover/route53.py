@@ -30,6 +30,8 @@ from heliostat.model.node import Node
 TIMEOUT_S: Final = 15
 MAX_PAGES: Final = 1_000
 HEALTH_TEXT: Final = "heliostat ok"
+ALL_REGIONS: Final = 8
+"""Health checks come from so many when none is named."""
 REGION: Final = "us-east-1"
 """Route 53 is everywhere; its API is signed for this one."""
 
@@ -83,8 +85,8 @@ class Route53:
             kind, mark = record["Type"], record.get("SetIdentifier", "")
             if kind in TYPES.values():
                 texts = {one["Value"] for one in record.get("ResourceRecords", [])}
-                addresses[4 if kind == "A" else 6] |= texts
                 if mark.startswith(f"{_PREFIX}/"):
+                    addresses[4 if kind == "A" else 6] |= texts
                     ours[mark] = record
                 else:
                     foreign.append(f"{self._fqdn} {kind} {', '.join(sorted(texts)) or 'an alias'}")
@@ -126,7 +128,12 @@ class Route53:
             page = self._call("list_health_checks", **more)
             for check in page["HealthChecks"]:
                 if str(check["CallerReference"]).startswith(self._reference):
-                    found[check["Id"]] = dict(check["HealthCheckConfig"])
+                    config = dict(check["HealthCheckConfig"])
+                    regions = sorted(config.pop("Regions", []))
+                    # none named and all of them is the same
+                    if regions and len(regions) < ALL_REGIONS:
+                        config["Regions"] = regions
+                    found[check["Id"]] = config
             if not page.get("IsTruncated"):
                 break
             more = {"Marker": page["NextMarker"]}
@@ -151,7 +158,7 @@ class Route53:
 
     # planning
 
-    def steps(self, published: Published, nodes: Sequence[Node]) -> list[Step]:
+    def steps(self, published: Published, nodes: Sequence[Node], out: Sequence[Node]) -> list[Step]:
         records, checks = published.details["records"], published.details["checks"]
         want = {address: node for node in nodes for address in node.addresses}
         steps: list[Step] = []
@@ -173,6 +180,8 @@ class Route53:
             else:
                 kept[address] = fitting
                 changed = {k: v for k, v in config.items() if checks[fitting].get(k) != v}
+                if "Regions" in checks[fitting] and "Regions" not in config:
+                    changed["Regions"] = []
                 if changed or checks[fitting].get("Disabled") or checks[fitting].get("Inverted"):
                     steps.append(
                         Step(
@@ -229,6 +238,7 @@ class Route53:
     def _config(self, address: str) -> dict[str, Any]:
         settings = self._settings
         is_https = settings.health_scheme == "https"
+        regions = sorted(set(settings.regions))
         return {
             "IPAddress": address,
             "Port": settings.health_port,
@@ -239,7 +249,7 @@ class Route53:
             "RequestInterval": settings.interval_s,
             "FailureThreshold": settings.threshold,
             "EnableSNI": is_https,
-            **({"Regions": sorted(settings.regions)} if settings.regions else {}),
+            **({"Regions": regions} if 0 < len(regions) < ALL_REGIONS else {}),
         }
 
     def notes(self, nodes: Sequence[Node]) -> list[str]:
@@ -267,7 +277,11 @@ class Route53:
             case "records":
                 self._change_records(data["changes"])
             case "delete-check":
-                self._call("delete_health_check", HealthCheckId=data["id"])
+                try:
+                    self._call("delete_health_check", HealthCheckId=data["id"])
+                except FailoverError as error:
+                    if "NoSuchHealthCheck" not in str(error):  # else the answer before was lost
+                        raise
 
     def _create_check(self, config: dict[str, Any], node: str) -> None:
         made = self._call(

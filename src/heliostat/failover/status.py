@@ -62,8 +62,11 @@ def name_servers(zone: str) -> list[str]:
             str(rdata.target) for rdata in dns.resolver.resolve(zone, "NS", lifetime=TIMEOUT_S)
         ]
         for name in sorted(names)[:MAX_SERVERS]:
-            answer = dns.resolver.resolve(name, "A", lifetime=TIMEOUT_S, raise_on_no_answer=False)
-            found += [f"{rdata.address}:53" for rdata in answer]
+            for kind in ("A", "AAAA"):
+                answer = dns.resolver.resolve(
+                    name, kind, lifetime=TIMEOUT_S, raise_on_no_answer=False
+                )
+                found += [f"[{rdata.address}]:53" for rdata in answer]
     except (dns.exception.DNSException, OSError):
         return found
     return found

@@ -96,7 +96,7 @@ def decide(
         if own in keep.out and peer not in keep.out and peer in fresh:
             # The peer took us out and is alive: it is the one who sees both from outside.
             return Verdict(keep.out, "the peer lives and has taken this node out")
-        if {own, peer} <= mine.down:
+        if own in mine.down:
             return Verdict(keep.out, "this node isn't healthy itself")
         return Verdict(mine.down & {peer})
     votes = {**fresh, own: mine}
