@@ -47,8 +47,10 @@ bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a sh
 	$(BIN)/python bench/scan.py
 	$(BIN)/python bench/truth.py
 
-soak: setup ## two minutes of kill -9 of any process of an edge under load
+soak: setup ## kill -9 of edge, manager and publisher under load, and an emptied edge at 3M x 500 (15 minutes)
 	$(BIN)/python bench/soak.py 120
+	$(BIN)/python bench/soak_planes.py --kills 200
+	$(BIN)/python bench/fill.py
 
 fleet: setup ## two edges, manager, DNS, mirrors in namespaces, broken one by one (needs root; 15 minutes)
 	rm -f $(FLEET)

@@ -277,7 +277,10 @@ class Steward:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(TICK_S / 2)
+            if self._collector is not None:
+                self._collector.write_due()
+            await asyncio.sleep(TICK_S / 2)
             self._channel.send({"alive": True})
             if self._collector is not None:
                 self._collector.tick()

@@ -299,7 +299,9 @@ class Worker:
         """Once a second: the time, the Date field, and connections that are overdue."""
         collected_s = time.monotonic()
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(TICK_S / 2)
+            self._tell_steward()
+            await asyncio.sleep(TICK_S / 2)
             self._set_clock()
             self._channel.send({"alive": True})
             self._tell_steward()
