@@ -22,6 +22,38 @@ sha256; a person takes the name's addresses in turns and tries again up to five 
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
+EDGE_FAULTS = (
+    "edge kill -9",
+    "edge SIGSTOP",
+    "network of an edge cut",
+    "IPv6 of an edge cut",
+    "one-way loss at an edge",
+)
+MONITOR_FAULTS = ("network of an edge cut, with monitors (RFC 2136)",)
+MIRROR_FAULTS = ("mirror dead while the manager is stopped", "all mirrors of a country dead")
+FIGURES = (
+    ("dead edge out of PowerDNS' answers", EDGE_FAULTS, 15.0),
+    ("dead edge out of an RFC 2136 server's answers, by our monitors", MONITOR_FAULTS, 20.0),
+    ("dead mirror out of both edges' choice", MIRROR_FAULTS, 25.0),
+)
+"""(what, the faults that show it, seconds it must not exceed)."""
+
+
+def figures(lines: list[dict[str, Any]]) -> str:
+    """What must be reached, and the worst that was seen."""
+    failed = sum(one["failed"] for one in lines)
+    rows = [
+        "| what | must reach | reached |",
+        "| --- | --- | --- |",
+        f"| downloads that failed, over all faults | 0 | {failed} |",
+    ]
+    for what, faults, limit_s in FIGURES:
+        seen = [one["detection_s"] for one in lines if one["fault"] in faults]
+        worst = max((s for s in seen if s is not None), default=None)
+        reached = "not tried" if worst is None else f"{worst:.1f} s, the longest of {len(seen)}"
+        rows.append(f"| {what} | ≤ {limit_s:.0f} s | {reached} |")
+    return "\n".join(rows) + "\n"
+
 
 def seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} s"
@@ -47,7 +79,12 @@ def page(lines: list[dict[str, Any]], took_s: float) -> str:
         "*Longest wait*: the longest a person waited for a whole file, tries and pauses included."
         " *Seen*: the dead\nedge out of PowerDNS' answers, the dead mirror out of an edge's choice,"
         " the refused state told in the edge's\nstatus. *Over*: from the repair to everything as"
-        " before.\n"
+        " before.\n\n## Figures\n\n"
+        + figures(lines)
+        + "\nRoute 53's are arithmetic, which `heliostat dns"
+        " plan` shows: with checks every 10 s, a threshold of 3 and a TTL\nof 60 s, 90 s; every 30 s,"
+        " 150 s. What `kill -9` loses, and how soon an emptied edge is filled, is measured by\n"
+        "`make soak`.\n"
     )
 
 
