@@ -82,8 +82,8 @@ def page(lines: list[dict[str, Any]], took_s: float) -> str:
         " before.\n\n## Figures\n\n"
         + figures(lines)
         + "\nRoute 53's are arithmetic, which `heliostat dns"
-        " plan` shows: with checks every 10 s, a threshold of 3 and a TTL\nof 60 s, 90 s; every 30 s,"
-        " 150 s. What `kill -9` loses, and how soon an emptied edge is filled, is measured by\n"
+        " plan` shows: with checks every 10 s, a threshold of 3 and a TTL\nof 60 s, 90 s;"
+        " every 30 s, 150 s. What `kill -9` loses, and how soon an emptied edge is filled, is measured by\n"
         "`make soak`.\n"
     )
 
