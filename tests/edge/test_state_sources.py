@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -17,9 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from heliostat.state import sources
 from heliostat.state.compile import compile_state
+from heliostat.state.errors import SourceError
 from heliostat.state.keys import KEYS_FOLDER, KeyFolder
 from heliostat.state.sign import sign
+from heliostat.state.sources import WebSource
 from heliostat.state.store import HELD_FOLDER, StateStore
 from heliostat.state.trust import verified_manifest
 from tests.edge.processes.helpers import admin, log_of, status, until
@@ -46,10 +50,10 @@ class Web(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def web(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def web(folder: Path, handler: type[Web] | None = None) -> Iterator[tuple[str, list[str]]]:
     """A web server's URL and what it was asked for."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Web, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler or Web, directory=str(folder)))
     asked: list[str] = []
     server.asked = asked  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -396,3 +400,56 @@ def test_a_conditional_request_for_the_switch_is_answered_304(manager: Path) -> 
         old = reply["etag"]
         publish(manager, "other.example")
         until(lambda: edge.get("/-/state/metadata/timestamp.json", If_None_Match=old).status == 200)
+
+
+@contextmanager
+def dripping(after: bytes) -> Iterator[str]:
+    """A server that sends `after`, then a byte a second for as long as anybody listens."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    stopped = threading.Event()
+
+    def serve() -> None:
+        while not stopped.is_set():
+            try:
+                link, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=drip, args=(link,), daemon=True).start()
+
+    def drip(link: socket.socket) -> None:
+        with link, contextlib.suppress(OSError):
+            link.recv(4096)
+            link.sendall(after)
+            while not stopped.wait(0.2):
+                link.sendall(b"x")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    "after", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"]
+)
+def test_a_source_that_drips_is_given_up(after: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SHORT_S", 1.0)
+    with dripping(after) as url, pytest.raises(SourceError, match="takes longer than 1 s"):
+        WebSource(url).timestamp()
+
+
+def test_a_source_may_redirect_but_not_for_ever(tmp_path: Path) -> None:
+    class Redirect(Web):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", self.path + "x")
+            self.end_headers()
+
+    with web(tmp_path, Redirect) as (url, asked):
+        with pytest.raises(SourceError, match="redirects more than 3 times"):
+            WebSource(url).timestamp()
+        assert len(asked) == 4

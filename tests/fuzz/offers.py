@@ -37,7 +37,7 @@ class Hostile:
     def forget(self) -> None:
         """Nothing is remembered."""
 
-    def chunks(self, path: str) -> Iterator[bytes]:
+    def chunks(self, path: str, size_bytes: int) -> Iterator[bytes]:
         part = self._parts.get(path.rpartition("/")[2].removesuffix(".json").rpartition(".")[2])
         if part is None or (path.endswith("root.json") and not path.endswith("/2.root.json")):
             raise NoStateError(f"{path}: no state there")

@@ -11,9 +11,11 @@ taken, and a state that loses most mirrors or files without saying that this is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,6 +59,8 @@ _CONFIG: Final = UpdaterConfig(
     snapshot_max_length=MAX_SNAPSHOT_BYTES,
     targets_max_length=MAX_MANIFEST_BYTES,
 )
+JUDGE_PREFIX: Final = ".judge-"
+OLD_S: Final = 3600.0
 _BASE: Final = f"{METADATA_FOLDER}/"
 
 
@@ -119,6 +123,7 @@ def take_offer(
     if current is not None and version <= current.version:
         raise _older(source, version, current)
     held.folder.mkdir(parents=True, exist_ok=True)
+    _sweep(held)
     signed = _refreshed(source, held, anchor)
     offered = parse_manifest(signed.targets, source.name)
     if current is not None:
@@ -165,7 +170,7 @@ def _take_all(source: Source, held: StateStore, wanted: list[StateFile]) -> None
 
     def take(file: StateFile) -> None:
         path = f"{FILES_FOLDER}/{file.disk_name}"
-        chunks = source.chunks(path)
+        chunks = source.chunks(path, file.size_bytes)
         try:
             held.take(file, chunks, f"{source.name.rstrip('/')}/{path}")
         except NoStateError as error:
@@ -189,7 +194,7 @@ def _take_all(source: Source, held: StateStore, wanted: list[StateFile]) -> None
 
 def _refreshed(source: Source, held: StateStore, anchor: bytes | None) -> SignedState:
     """The metadata that the source offers, once python-tuf has found it good."""
-    folder = Path(tempfile.mkdtemp(prefix=".judge-", dir=held.folder))
+    folder = Path(tempfile.mkdtemp(prefix=JUDGE_PREFIX, dir=held.folder))
     try:
         trusted = anchor or _own_root(source)
         history = folder / "root_history"
@@ -221,6 +226,14 @@ def _refreshed(source: Source, held: StateStore, anchor: bytes | None) -> Signed
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _sweep(held: StateStore) -> None:
+    """Removes what judging left behind when its process was killed."""
+    for folder in held.folder.glob(f"{JUDGE_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > OLD_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _lay_out_held(held: StateStore, folder: Path, history: Path) -> None:
     """What was trusted before, so that older versions of each part are refused."""
     try:
@@ -245,7 +258,7 @@ def _own_root(source: Source) -> bytes:
         raise DamagedStateError(
             f"{source.name}: has no root metadata; publish the state again", Fault.MISSING
         )
-    return b"".join(source.chunks(f"{METADATA_FOLDER}/{versions[-1]}.root.json"))
+    return b"".join(source.chunks(f"{METADATA_FOLDER}/{versions[-1]}.root.json", MAX_ROOT_BYTES))
 
 
 class _Fetcher(FetcherInterface):
@@ -268,7 +281,7 @@ class _Fetcher(FetcherInterface):
         return self._last
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        chunks = self._source.chunks(url)
+        chunks = self._source.chunks(url, MAX_MANIFEST_BYTES)
         try:
             first = next(chunks, b"")
         except NoStateError as error:

@@ -6,31 +6,36 @@ and a source that drips is given up. The files are those of a TUF repository: `m
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate
 from pathlib import Path
 from time import mktime
 from typing import Final, Protocol
-
-import urllib3
+from urllib.parse import urljoin, urlsplit
 
 from heliostat import __version__
 from heliostat.state.errors import NoStateError, SourceError
 from heliostat.state.manifest import MAX_TIMESTAMP_BYTES, METADATA_FOLDER, TIMESTAMP_NAME
 
 CHUNK_BYTES: Final = 1 << 20
-CONNECT_S: Final = 5.0
 READ_S: Final = 10.0
-"""Without a byte for so long, a source is given up."""
-PATIENCE_S: Final = 30.0
-LEAST_BYTES_PER_S: Final = 16 * 1024
-"""A file that takes longer than PATIENCE_S must come at least as fast as this on the whole."""
+"""To connect, and between two bytes: then a source is given up."""
+SHORT_S: Final = 20.0
+"""For the whole of a small file, redirects and all."""
+LEAST_BYTES_PER_S: Final = 64 * 1024
+"""A longer one has SHORT_S, and time for this speed."""
 REDIRECTS: Final = 3
 SETTLED_S: Final = 2.0
 """What didn't change for so long may be asked for conditionally."""
 CONNECTIONS: Final = 4
+"""Files that are fetched at the same time."""
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
 SWITCH_PATH: Final = f"{METADATA_FOLDER}/{TIMESTAMP_NAME}"
 
 
@@ -54,8 +59,8 @@ class Source(Protocol):
         """The next `timestamp()` is answered even if nothing changed."""
         ...
 
-    def chunks(self, path: str) -> Iterator[bytes]:
-        """The bytes of one file of the repository, unbounded: the caller stops reading.
+    def chunks(self, path: str, size_bytes: int) -> Iterator[bytes]:
+        """The bytes of one file of the repository; of one that is longer, a byte too many.
 
         Raises:
             NoStateError: it isn't there.
@@ -98,11 +103,12 @@ class FolderSource:
     def forget(self) -> None:
         self._seen = None
 
-    def chunks(self, path: str) -> Iterator[bytes]:
-        full = self.folder / path
+    def chunks(self, path: str, size_bytes: int) -> Iterator[bytes]:
+        full, left = self.folder / path, size_bytes + 1
         try:
             with full.open("rb") as handle:
-                while chunk := handle.read(CHUNK_BYTES):
+                while left > 0 and (chunk := handle.read(min(left, CHUNK_BYTES))):
+                    left -= len(chunk)
                     yield chunk
         except FileNotFoundError:
             raise NoStateError(f"{full}: is missing; publish the state again") from None
@@ -111,48 +117,34 @@ class FolderSource:
 
 
 class WebSource:
-    """A repository behind http:// or https://: a manager, a bucket, an edge's `/-/state/`."""
+    """A repository behind http:// or https://: a manager, a bucket, an edge's `/-/state/`.
+
+    Each request has a connection of its own, which a timer shuts down when its time is over: a
+    source that gives a byte now and then would outlive every timeout between two of them.
+    """
 
     is_local = False
 
     def __init__(self, url: str, ca: Path | None = None) -> None:
         """`url` ends in "/"; `ca` is a PEM file of a CA beside the system's."""
         self.name = url
-        self.label = url.split("/")[2].rpartition("@")[2]
-        context = ssl.create_default_context()
+        self.label = urlsplit(url).hostname or url
+        self._context = ssl.create_default_context()
         if ca is not None:
-            context.load_verify_locations(ca)
-        self._pool = urllib3.PoolManager(
-            num_pools=2,
-            maxsize=CONNECTIONS,
-            ssl_context=context,
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-            retries=urllib3.Retry(total=REDIRECTS, connect=0, read=0, status=0, other=0),
-            headers={"User-Agent": f"heliostat/{__version__}", "Accept-Encoding": "identity"},
-        )
+            self._context.load_verify_locations(ca)
         self._validators: dict[str, str] = {}
         self._seen: bytes | None = None
 
     def timestamp(self) -> bytes | None:
         url = self.name + SWITCH_PATH
-        try:
-            answer = self._pool.request(
-                "GET",
-                url,
-                headers={**self._pool.headers, **self._validators},
-                preload_content=False,
+        with self._asking(url, SHORT_S, self._validators) as answer:
+            if answer.status == 304 and self._seen is not None:
+                return None
+            self._check(answer, url)
+            raw = b"".join(_pieces(answer, MAX_TIMESTAMP_BYTES + 1))
+            self._validators = _validators(
+                {name.lower(): value for name, value in answer.headers.items()}
             )
-            try:
-                if answer.status == 304 and self._seen is not None:
-                    answer.drain_conn()
-                    return None
-                self._check(answer, url)
-                raw = answer.read(MAX_TIMESTAMP_BYTES + 1)
-            finally:
-                answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise SourceError(f"{url}: {_reason(error)}") from error
-        self._validators = _validators(answer.headers)
         if raw == self._seen:
             return None
         self._seen = raw
@@ -161,34 +153,81 @@ class WebSource:
     def forget(self) -> None:
         self._validators, self._seen = {}, None
 
-    def chunks(self, path: str) -> Iterator[bytes]:
+    def chunks(self, path: str, size_bytes: int) -> Iterator[bytes]:
         url = self.name + path
-        begun_s, size_bytes = time.monotonic(), 0
-        try:
-            answer = self._pool.request("GET", url, preload_content=False)
-            try:
-                self._check(answer, url)
-                for chunk in answer.stream(CHUNK_BYTES, decode_content=False):
-                    size_bytes += len(chunk)
-                    late_s = time.monotonic() - begun_s
-                    if late_s > PATIENCE_S and size_bytes < late_s * LEAST_BYTES_PER_S:
-                        raise SourceError(f"{url}: comes slower than {LEAST_BYTES_PER_S} bytes/s")
-                    yield chunk
-            except BaseException:
-                answer.close()  # what is left of it isn't read
-                raise
-            finally:
-                answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise SourceError(f"{url}: {_reason(error)}") from error
+        with self._asking(url, SHORT_S + size_bytes / LEAST_BYTES_PER_S, {}) as answer:
+            self._check(answer, url)
+            yield from _pieces(answer, size_bytes + 1)
 
-    def _check(self, answer: urllib3.BaseHTTPResponse, url: str) -> None:
+    @contextlib.contextmanager
+    def _asking(
+        self, url: str, total_s: float, fields: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer to a GET; every trouble with it, also in the block, is a SourceError."""
+        deadline_s = time.monotonic() + total_s
+        try:
+            for _ in range(REDIRECTS + 1):
+                link = self._link(url)
+                try:
+                    link.connect()
+                    timer = threading.Timer(deadline_s - time.monotonic(), _cut, [link.sock])
+                    timer.daemon = True
+                    timer.start()
+                    try:
+                        answer = self._get(link, url, fields)
+                        if answer.status not in _REDIRECTS:
+                            yield answer
+                            if time.monotonic() >= deadline_s:  # what was cut looks like an end
+                                raise TimeoutError
+                            return
+                        url = urljoin(url, answer.getheader("Location", ""))
+                    finally:
+                        timer.cancel()
+                finally:
+                    link.close()
+            raise SourceError(f"{url}: redirects more than {REDIRECTS} times")
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            is_late = time.monotonic() >= deadline_s
+            reason = f"takes longer than {total_s:.0f} s" if is_late else _reason(error)
+            raise SourceError(f"{url}: {reason}") from error
+
+    def _link(self, url: str) -> http.client.HTTPConnection:
+        parts = urlsplit(url)
+        host = parts.hostname
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError("leads to no web server")
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, parts.port, timeout=READ_S)
+        return http.client.HTTPSConnection(host, parts.port, timeout=READ_S, context=self._context)
+
+    def _get(
+        self, link: http.client.HTTPConnection, url: str, fields: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        parts = urlsplit(url)
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        agent = {"User-Agent": f"heliostat/{__version__}", "Accept-Encoding": "identity"}
+        link.request("GET", target or "/", headers={**agent, **fields})
+        return link.getresponse()
+
+    def _check(self, answer: http.client.HTTPResponse, url: str) -> None:
         if answer.status == 200:
             return
-        answer.close()
         if answer.status in (403, 404):
             raise NoStateError(f"{url}: no state there (it answers {answer.status})")
         raise SourceError(f"{url}: answers {answer.status}")
+
+
+def _pieces(answer: http.client.HTTPResponse, most_bytes: int) -> Iterator[bytes]:
+    """What comes, as it comes, up to `most_bytes`."""
+    left = most_bytes
+    while left > 0 and (piece := answer.read1(min(left, CHUNK_BYTES))):
+        left -= len(piece)
+        yield piece
+
+
+def _cut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _validators(fields: Mapping[str, str]) -> dict[str, str]:
@@ -197,10 +236,10 @@ def _validators(fields: Mapping[str, str]) -> dict[str, str]:
     Times have seconds, and web servers make ETags of them: what changed in the very second it was
     read could change again within it (RFC 9110 §8.8.2.2).
     """
-    changed, now = (parsedate(fields.get(name, "")) for name in ("Last-Modified", "Date"))
+    changed, now = (parsedate(fields.get(name, "")) for name in ("last-modified", "date"))
     if changed and (not now or mktime(now) - mktime(changed) < SETTLED_S):
         return {}
-    names = (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))
+    names = (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
     return {name: fields[field] for field, name in names if field in fields}
 
 
@@ -212,7 +251,8 @@ def source_of(where: str, ca: Path | None = None) -> Source:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost sentence: urllib3 wraps them."""
-    inner = getattr(error, "reason", None)
-    found = str(inner if inner is not None else error)
-    return found.rpartition(">: ")[2] or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return f"says nothing for {READ_S:.0f} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

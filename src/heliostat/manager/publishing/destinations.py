@@ -92,7 +92,7 @@ class FolderDestination:
                     return False
                 for file in manifest.files.values():
                     if not self._store.has_size_of(file):
-                        chunks = source.chunks(f"{FILES_FOLDER}/{file.disk_name}")
+                        chunks = source.chunks(f"{FILES_FOLDER}/{file.disk_name}", file.size_bytes)
                         self._store.take(file, chunks, str(store.path_of(file)))
                 self._store.commit(read_signed(store.folder))
         except OSError as error:
