@@ -38,6 +38,12 @@ FIGURES = (
 )
 """(what, the faults that show it, seconds it must not exceed)."""
 
+ELSEWHERE = """
+Route 53's are arithmetic, which `heliostat dns plan` shows: with checks every 10 s, a threshold of
+3 and a TTL of 60 s, 90 s; every 30 s, 150 s. What `kill -9` loses, and how soon an emptied edge is
+filled, is measured by `make soak`.
+"""
+
 
 def figures(lines: list[dict[str, Any]]) -> str:
     """What must be reached, and the worst that was seen."""
@@ -79,12 +85,7 @@ def page(lines: list[dict[str, Any]], took_s: float) -> str:
         "*Longest wait*: the longest a person waited for a whole file, tries and pauses included."
         " *Seen*: the dead\nedge out of PowerDNS' answers, the dead mirror out of an edge's choice,"
         " the refused state told in the edge's\nstatus. *Over*: from the repair to everything as"
-        " before.\n\n## Figures\n\n"
-        + figures(lines)
-        + "\nRoute 53's are arithmetic, which `heliostat dns"
-        " plan` shows: with checks every 10 s, a threshold of 3 and a TTL\nof 60 s, 90 s;"
-        " every 30 s, 150 s. What `kill -9` loses, and how soon an emptied edge is filled, is measured by\n"
-        "`make soak`.\n"
+        " before.\n\n## Figures\n\n" + figures(lines) + ELSEWHERE
     )
 
 
