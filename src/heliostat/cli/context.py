@@ -11,9 +11,12 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from heliostat.config.load import LoadedConfig, find_config, load_config
 
+PIPED_COLUMNS = 10_000
+"""Width of a table that no terminal bounds."""
 PIPED_CHARS = 1000
 """Width of a line that no terminal bounds: nothing is cut off or wrapped for a pipe."""
 
@@ -55,6 +58,18 @@ class Settings:
     def err(self) -> Console:
         """Standard error: progress and remarks; silent with --quiet."""
         return Console(stderr=True, highlight=False, quiet=self.quiet)
+
+    def print_table(self, table: Table) -> None:
+        """As wide as the terminal; piped, as wide as its content, so that lines stay whole."""
+        out = self.out
+        if out.is_terminal:
+            out.print(table)
+            return
+        out.width = PIPED_COLUMNS
+        with out.capture() as capture:
+            out.print(table)
+        lines = (line.rstrip() for line in capture.get().splitlines())
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
 
     def print_json(self, value: Any) -> None:
         """One JSON document on standard output."""

@@ -155,7 +155,7 @@ def status(
             f"{row.answered_by} of {asked}",
             "yes" if not row.health else f"[red]no[/]: {row.health}",
         )
-    settings.out.print(table)
+    settings.print_table(table)
     for name, why in found.servers.items():
         if why:
             settings.err.print(f"note: server {name}: {why}", markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +25,6 @@ NameArgument = Annotated[str, typer.Argument(help="the mirror's name", metavar="
 JsonOption = Annotated[
     bool, typer.Option("--json", callback=json_option, help="JSON instead of tables")
 ]
-PIPED_COLUMNS = 10_000
-"""Wider than any line: reasons are at most 400 characters."""
 
 
 @app.command("list")
@@ -248,15 +245,7 @@ def _print_table(settings: Settings, columns: list[str], rows: list[list[str]]) 
         )
     for row in rows:
         table.add_row(*row)
-    out = settings.out
-    if out.is_terminal:
-        out.print(table)
-        return
-    out.width = PIPED_COLUMNS
-    with out.capture() as capture:
-        out.print(table)
-    lines = (line.rstrip() for line in capture.get().splitlines())
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    settings.print_table(table)
 
 
 def _ago(since_s: int) -> str:

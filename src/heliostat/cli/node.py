@@ -6,7 +6,6 @@ import json as json_module
 import os
 import secrets
 import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -40,7 +39,6 @@ WaitOption = Annotated[
 ]
 
 ADMIN_TIMEOUT_S: Final = 5.0
-PIPED_COLUMNS: Final = 10_000
 
 
 @app.command()
@@ -101,7 +99,7 @@ def list_(ctx: typer.Context, json: JsonOption = False) -> None:
         table.add_column(column, no_wrap=column in ("state", "report"), overflow="fold")
     for view in views:
         table.add_row(*_cells(view, now))
-    _print(settings, table)
+    settings.print_table(table)
     for view in views:
         for warning in view.warnings:
             settings.out.print(f"[yellow]![/] {escape(f'{view.node.name}: {warning}')}")
@@ -304,19 +302,6 @@ def _lines(view: NodeView, now: datetime) -> list[tuple[str, str]]:
         ends = datetime.fromtimestamp(said.certificate_ends_s, UTC)
         lines.append(("certificate", f"until {ends:%Y-%m-%d}"))
     return lines + [("says", sentence) for sentence in said.detail]
-
-
-def _print(settings: Settings, table: Table) -> None:
-    """As wide as the terminal; piped, as wide as its content, so that lines stay whole."""
-    out = settings.out
-    if out.is_terminal:
-        out.print(table)
-        return
-    out.width = PIPED_COLUMNS
-    with out.capture() as capture:
-        out.print(table)
-    lines = (line.rstrip() for line in capture.get().splitlines())
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _family(address: str) -> int:
