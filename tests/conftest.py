@@ -8,6 +8,9 @@ import pytest
 
 from tests.support.packages import SKIP_REASON, PackageMissingError, ensure_package
 
+NO_HOSTS = "network namespaces"
+"""Part of the reason of each skip for want of hosts."""
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Sees to the packages a test is marked with: installed when root, else the test is skipped."""
@@ -23,6 +26,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.getreports("skipped")
     missing = [report for report in skipped if SKIP_REASON in str(report.longrepr)]
     terminalreporter.write_line(f"skipped for want of a Debian package: {len(missing)}")
+    hosts = [str(report.longrepr) for report in skipped if NO_HOSTS in str(report.longrepr)]
+    if hosts:
+        terminalreporter.write_line(f"faults of the fleet not tried: {len(hosts)} {hosts[0]}")
 
 
 def _packages(item: pytest.Item) -> Iterator[str]:

@@ -42,7 +42,9 @@ def why_not() -> str:
         run("ip", "netns", "add", name)
         run("ip", "netns", "exec", name, "nft", "list", "ruleset")
     except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-        return f"needs iproute2, nftables and leave to make network namespaces ({error})"
+        return (
+            f"needs iproute2, nftables and leave to make network namespaces ({str(error).strip()})"
+        )
     finally:
         with contextlib.suppress(OSError):
             run("ip", "netns", "del", name, check=False)
