@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import boto3
 import pytest
+from aiohttp.test_utils import TestServer
 from moto.server import ThreadedMotoServer
 
 from heliostat.config.load import LoadedConfig
@@ -19,9 +22,10 @@ from heliostat.manager.errors import DestinationError, OtherPublisherError
 from heliostat.manager.publishing import destinations
 from heliostat.manager.publishing.destinations import BucketDestination, destination_of
 from heliostat.manager.publishing.lease import LEASE, give_back, hold, holder_of
+from heliostat.manager.reports.server import report_app
 from heliostat.manager.work.models import PublisherLease
 from heliostat.state.compile import compile_state
-from heliostat.state.errors import StateRefusedError
+from heliostat.state.errors import StateError, StateRefusedError
 from heliostat.state.fetch import fetch_state
 from heliostat.state.keys import KEYS_FOLDER, KeyFolder
 from heliostat.state.sign import sign
@@ -229,3 +233,16 @@ def test_a_place_of_another_kind_is_one_sentence(loaded: LoadedConfig) -> None:
     for where in ("ftp://host/x", "s3:///x"):
         with pytest.raises(DestinationError, match="s3://BUCKET/PREFIX"):
             destination_of(where, loaded)
+
+
+async def test_the_manager_itself_offers_its_states(tmp_path: Path) -> None:
+    store, held = publish(tmp_path), StateStore(tmp_path / "held")
+    anchor = KeyFolder(tmp_path / KEYS_FOLDER).roots()[1]
+    async with TestServer(report_app({}, store.folder)) as server:
+        source = WebSource(str(server.make_url("/-/state/")))
+        take = partial(fetch_state, source, held, None, anchor=anchor)
+        assert await asyncio.to_thread(take) is not None
+        assert verified_manifest(held.folder) == store.manifest()
+        for path in ("writer.lock", "../keys/root.pem", "metadata/../writer.lock", "files/x"):
+            with pytest.raises(StateError):
+                await asyncio.to_thread(lambda p=path: list(source.chunks(p, 10)))  # type: ignore[misc]

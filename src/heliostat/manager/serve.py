@@ -28,6 +28,7 @@ from heliostat.manager.children import die_with_parent
 from heliostat.manager.errors import ReportListenError, ReportTlsError
 from heliostat.manager.locks import only_one
 from heliostat.manager.setup import setup_django
+from heliostat.state.store import PUBLISHED_FOLDER
 
 log = structlog.get_logger()
 
@@ -70,7 +71,8 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
     if manager.report_listen:
         sock = _bound(manager.report_listen)
         tokens = {one.name: one.token_sha256 for one in loaded.config.nodes if one.token_sha256}
-        tasks.append(asyncio.create_task(_reports(sock, tokens, _tls(manager))))
+        states = loaded.data_dir / PUBLISHED_FOLDER
+        tasks.append(asyncio.create_task(_reports(sock, tokens, _tls(manager), states)))
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
         own: dict[str, str] = {}
@@ -93,11 +95,14 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
 
 
 async def _reports(
-    sock: socket.socket, tokens: Mapping[str, str], tls: ssl.SSLContext | None = None
+    sock: socket.socket,
+    tokens: Mapping[str, str],
+    tls: ssl.SSLContext | None = None,
+    states: Path | None = None,
 ) -> int:
     from heliostat.manager.reports.server import serve_reports
 
-    await serve_reports(sock, tokens, tls)
+    await serve_reports(sock, tokens, tls, states)
     return 1
 
 

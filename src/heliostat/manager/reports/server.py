@@ -3,6 +3,7 @@
     POST /-/report/watch   what its watch sees, JSON; 204
     POST /-/report/node    what it says of itself, JSON; 200 and what is wanted of it
     POST /-/report/counts  a segment of its spool; 204 once it is counted, now or before
+    GET  /-/state/…        the published state (`heliostat.manager.reports.states`)
 
 Promises: a bad report is answered with one sentence and changes nothing; tokens are compared by
 their SHA-256 in constant time; who has no token learns nothing but that.
@@ -18,6 +19,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
@@ -32,6 +34,7 @@ from heliostat.manager.reports.counts import (
     record_counts,
 )
 from heliostat.manager.reports.form import MAX_REPORT_BYTES, Condition, WatchReport
+from heliostat.manager.reports.states import add_states
 from heliostat.manager.reports.store import record_report
 from heliostat.manager.setup import in_database
 from heliostat.model.errors import HeliostatError
@@ -55,8 +58,11 @@ FOLD_S: Final = 3600.0
 """Between two looks for counts that are old enough to be added up."""
 
 
-def report_app(tokens: Mapping[str, str]) -> web.Application:
-    """The application; `tokens` are the SHA-256 of each node's token, in hexadecimal."""
+def report_app(tokens: Mapping[str, str], states: Path | None = None) -> web.Application:
+    """The application; `tokens` are the SHA-256 of each node's token, in hexadecimal.
+
+    `states` is the folder of the published state, if it is to be offered.
+    """
     turns = asyncio.Semaphore(COUNTS_AT_ONCE)
     folded_at_s = time.monotonic()
 
@@ -99,15 +105,20 @@ def report_app(tokens: Mapping[str, str]) -> web.Application:
     }
     for path, handler in routes.items():
         app.router.add_post(path, handler)
+    if states is not None:
+        add_states(app, states)
     return app
 
 
 async def serve_reports(
-    sock: socket.socket, tokens: Mapping[str, str], tls: ssl.SSLContext | None = None
+    sock: socket.socket,
+    tokens: Mapping[str, str],
+    tls: ssl.SSLContext | None = None,
+    states: Path | None = None,
 ) -> None:
     """Takes reports at a bound socket until cancelled."""
     # what is said to be compressed is no report; unpacked, junk would be a fault of ours
-    runner = web.AppRunner(report_app(tokens), access_log=None, auto_decompress=False)
+    runner = web.AppRunner(report_app(tokens, states), access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         await web.SockSite(runner, sock, ssl_context=tls).start()
