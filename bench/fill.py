@@ -113,11 +113,11 @@ def main() -> int:
                 print(f"  round {number + 1}: {ours[-1]:.1f} s; curl alone {theirs[-1]:.1f} s")
             watcher.stopped.set()
             watcher.join()
-    took = median(ours)
+    took, times = median(ours), median(ours) / median(theirs)
+    slowest_ms = watcher.slowest_s * 1000
     print(
-        f"filled in {took:.1f} s ({min(ours):.1f} to {max(ours):.1f}),"
-        f" {took / median(theirs):.1f} × curl; the peer's slowest health answer {watcher.slowest_s * 1000:.0f} ms,"
-        f" {watcher.failures} failed"
+        f"filled in {took:.1f} s ({min(ours):.1f} to {max(ours):.1f}), {times:.1f} × curl; the"
+        f" peer's slowest health answer {slowest_ms:.0f} ms, {watcher.failures} failed"
     )
     is_whole = options.paths == 3_000_000 and options.mirrors == 500
     if is_whole and took > LIMIT_S:

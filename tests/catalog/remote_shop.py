@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]  # there are no stubs of it
+import boto3
 from moto.server import ThreadedMotoServer
 
 from heliostat.catalog import ScanReport
