@@ -45,14 +45,14 @@ class SourceView:
     _retry_pause_s: float = RETRY_S
 
     def answered(self, now_s: float, rng: random.Random) -> None:
-        """It was asked and answered; whether with something new doesn't matter."""
+        """It was asked and answered; whether with something new, or worth anything, comes later."""
         self.answered_s = now_s
-        self.failures = 0
         self.due_s = now_s + self._spread(self.poll_s, rng)
 
     def took(self, version: int) -> None:
         """Its offer is in service, or was already."""
         self.offered = version
+        self.failures = 0
         self.fault, self.reason = None, ""
         self.retry_s, self._retry_pause_s = None, RETRY_S
 
@@ -66,6 +66,7 @@ class SourceView:
             most_s = self.poll_s if self.source.is_local else max(LONGEST_PAUSE_S, self.poll_s)
             self.due_s = now_s + self._spread(min(pause_s, most_s), rng)
         else:
+            self.failures = 0
             self.refusals[fault] += 1
             if self.source.is_local:
                 self.retry_s = now_s + LOCAL_RETRY_S
