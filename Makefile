@@ -34,7 +34,7 @@ format: setup ## let ruff put things in order
 
 test: setup lint types ## everything a change must pass
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@echo "covered: $$($(BIN)/coverage report --format=total) % of lines and branches"
 
 bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a short look)

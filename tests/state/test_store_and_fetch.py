@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliostat.model.errors import EXIT_REFUSED
@@ -28,7 +28,7 @@ from heliostat.state.errors import (
 )
 from heliostat.state.fetch import fetch_state
 from heliostat.state.keys import KEYS_FOLDER, KeyFolder
-from heliostat.state.manifest import Manifest, metadata_path, parse_manifest
+from heliostat.state.manifest import METADATA_FOLDER, Manifest, metadata_path, parse_manifest
 from heliostat.state.opened import State, open_state
 from heliostat.state.sign import sign
 from heliostat.state.sources import FolderSource
@@ -108,6 +108,7 @@ def test_a_damaged_file_is_refused_and_named(
         open_state(store, store.manifest())
 
 
+@settings(deadline=None)  # files are written
 @given(st.data())
 def test_any_change_to_a_manifest_is_noticed(published: Path, data: st.DataObject) -> None:
     version = StateStore(published).version()
@@ -116,7 +117,8 @@ def test_any_change_to_a_manifest_is_noticed(published: Path, data: st.DataObjec
     replacement = data.draw(st.binary(max_size=3))
     changed = raw[:position] + replacement + raw[position + 1 :]
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copytree(published, Path(folder) / "copy"))
+        copy = Path(folder) / "copy"
+        shutil.copytree(published / METADATA_FOLDER, copy / METADATA_FOLDER)
         metadata_path(copy, "targets", version).write_bytes(changed)
         if changed == raw:
             verified_manifest(copy)

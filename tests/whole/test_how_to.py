@@ -352,7 +352,8 @@ def test_every_command_of_the_page(stage: Stage) -> None:
         url = "https://download.example.org/a.iso"
         assert people.run(f"curl --silent --fail --location {url}") == "an image\n"
         manager = stage.machines["manager"]
-        assert json.loads(manager.run("heliostat dns status --server 192.0.2.53:53 --json"))["well"]
+        status = "heliostat dns status --server 192.0.2.53:53 --json"
+        until(lambda: json.loads(manager.run(status))["well"], 30, "the DNS isn't well")
         new = stage.machines["new"]
         assert new.read("/etc/heliostat/heliostat.toml") == manager.read(
             "/etc/heliostat/heliostat.toml"
