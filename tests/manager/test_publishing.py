@@ -71,6 +71,14 @@ def test_a_manager_that_ends_in_order_is_replaced_at_once() -> None:
 
 
 @pytest.mark.usefixtures("loaded")
+def test_a_database_made_anew_begins_no_lower_than_what_was_published() -> None:
+    assert hold("one", floor=7) == 7
+    assert hold("one") == 7
+    give_back("one")
+    assert hold("two", floor=3) == 8
+
+
+@pytest.mark.usefixtures("loaded")
 def test_keeping_the_lease_moves_its_end() -> None:
     hold("one")
     expire()

@@ -138,7 +138,7 @@ class Publisher:
             OtherPublisherError: another manager publishes from this database.
         """
         with clear_database_errors():
-            fence = hold(self._holder())
+            fence = hold(self._holder(), self._published_fence())
             return Recorded(
                 change_stamp(),
                 list_mirrors(),
@@ -150,7 +150,7 @@ class Publisher:
     def keep_lease(self) -> None:
         """Raises OtherPublisherError: another manager has it."""
         with clear_database_errors():
-            hold(self._holder())
+            hold(self._holder(), self._published_fence())
 
     def give_back_lease(self) -> None:
         """Another manager may publish at once."""
@@ -200,6 +200,12 @@ class Publisher:
         return tuple(
             map(_file_stamp, [*(section.path for section in self._loaded.config.geo), _builtin()])
         )
+
+    def _published_fence(self) -> int:
+        try:
+            return self.store.manifest().fence
+        except (StateError, OSError):
+            return 0
 
     def _holder(self) -> str:
         try:

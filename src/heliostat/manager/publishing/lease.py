@@ -47,8 +47,11 @@ def holder_of(data_dir: Path) -> str:
     raise OSError(f"{path}: can't be read back")
 
 
-def hold(holder: str) -> int:
+def hold(holder: str, floor: int = 0) -> int:
     """Takes or keeps the lease; its number.
+
+    `floor` is the number of the state that this manager published last: a database that was lost
+    and made anew begins no lower, or else edges would refuse what comes from it.
 
     Raises:
         OtherPublisherError: another manager has it.
@@ -67,6 +70,7 @@ def hold(holder: str) -> int:
                 raise OtherPublisherError(row.holder, (row.until - now).total_seconds())
             row.holder = holder
             row.fence += 1
+        row.fence = max(row.fence, floor)
         row.until = now + LEASE
         row.save()
         return int(row.fence)
