@@ -1,4 +1,4 @@
-"""One fleet for all tests here, and a new look at it before each."""
+"""A fleet for each file of tests, and a new look at it before each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     if reason := why_not():
         pytest.skip(reason)

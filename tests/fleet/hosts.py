@@ -8,6 +8,7 @@ namespaces is touched. Faults of the network are nftables rules in a host's own 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ PREFIX = "hf"
 GATEWAY4 = "169.254.1.1"
 GATEWAY6 = "fe80::1"
 COMMAND_S = 30
+_numbers = itertools.count()
 _NAME = re.compile(rf"{PREFIX}([0-9]+)-[a-z0-9]+")
 
 
@@ -121,8 +123,8 @@ class Network:
     """All hosts and the router between them. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._mark = f"{PREFIX}{os.getpid()}"
-        self.router = f"{self._mark}-router"
+        self._mark = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
+        self.router = f"{self._mark}router"
         self.hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Self:
@@ -142,7 +144,7 @@ class Network:
             _remove(namespace)
 
     def add(self, name: str, ipv4: str, ipv6: str = "") -> Host:
-        host = Host(name, f"{self._mark}-{name}", ipv4, ipv6)
+        host = Host(name, f"{self._mark}{name}", ipv4, ipv6)
         link, in_router = "eth0", f"to-{name}"[:15]
         run("ip", "netns", "add", host.namespace)
         self.hosts[name] = host
