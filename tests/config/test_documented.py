@@ -18,6 +18,12 @@ from heliostat.config.schema import (
     GeoSection,
     ManagerSection,
     ProbeSection,
+)
+from heliostat.config.tree import (
+    AliasSection,
+    MovedSection,
+    RemovedSection,
+    RepositorySection,
     TreeSection,
 )
 
@@ -28,6 +34,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`[probe]`": ProbeSection,
     "`[edge]`": EdgeSection,
     "`[[tree]]`": TreeSection,
+    "`[[tree.repository]]`": RepositorySection,
+    "`[[tree.alias]]`": AliasSection,
+    "`[[tree.moved]]`": MovedSection,
+    "`[[tree.removed]]`": RemovedSection,
     "`[[geo]]`": GeoSection,
     "`[[node]]`": NodeSection,
     "`[dns]`": DnsSection,
@@ -67,4 +77,5 @@ def test_the_page_has_every_setting_with_its_default(heading: str) -> None:
 
 def test_every_section_of_the_schema_has_a_heading() -> None:
     sections = {field.alias or name for name, field in Config.model_fields.items()} - {"data_dir"}
+    sections |= {f"tree.{name}" for name in ("repository", "alias", "moved", "removed")}
     assert {heading.strip("`[]") for heading in SECTIONS} - {"Top of the file"} == sections

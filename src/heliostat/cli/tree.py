@@ -22,7 +22,7 @@ from heliostat.model.tree import is_remote
 
 if TYPE_CHECKING:
     from heliostat.catalog import CatalogSummary, ScanProgress, ScanReport
-    from heliostat.config.schema import TreeSection
+    from heliostat.config.tree import TreeSection
     from heliostat.model.tree import Tree
 
 PROBLEMS_SHOWN = 20

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from heliostat.config.dns import DnsSection
 from heliostat.config.nodes import NodeSection
@@ -13,16 +13,13 @@ from heliostat.config.section import (
     BaseUrl,
     HostPort,
     LocalPath,
-    Name,
     Network,
     OptionalHostPort,
     OptionalUrl,
-    Prefix,
     Section,
-    local_path,
 )
 from heliostat.config.toml import FaultAtError
-from heliostat.model.tree import Tree
+from heliostat.config.tree import TreeSection
 
 MAX_NODES = 200
 MAX_SOURCES = 32
@@ -233,63 +230,6 @@ class EdgeSection(Section):
                 "without tls_certificate `listen` is plain HTTP already; put the address there",
             )
         return self
-
-
-class TreeSection(Section):
-    """One published file tree."""
-
-    name: Name = Field(description="what the tree is called everywhere")
-    root: Annotated[str, AfterValidator(local_path)] = Field(
-        description="what is published: a folder, or where it is read from: rsync://, https://, "
-        "s3://BUCKET/PREFIX, USER@HOST:/PATH (rsync over ssh)"
-    )
-    prefix: Prefix = Field(default="/", description="where it stands on the edges")
-    fallback: list[BaseUrl] = Field(default=[], description="used when no mirror can serve a file")
-    origin: OptionalUrl = Field(default="", description="the project's own server, the last resort")
-    digests: list[Literal["sha1", "md5", "sha512"]] = Field(
-        default=[], description="digests beside sha256"
-    )
-    match_times: bool = Field(default=False, description="true: times of files must agree, too")
-    http_may_get_https: bool = Field(
-        default=True, description="true: http clients may be sent to https mirrors"
-    )
-
-    metadata: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
-        default=[],
-        max_length=100,
-        description="patterns of files that only mirrors with the current bytes serve",
-    )
-    timestamp_file: str = Field(
-        default="", max_length=255, description="file that says from when the tree is"
-    )
-    file_list: str = Field(
-        default="",
-        max_length=2000,
-        description="remote roots: a list of the files, to read instead",
-    )
-    checksum_files: bool = Field(
-        default=True, description="remote roots: take digests from SHA256SUMS and its like"
-    )
-    s3_endpoint: OptionalUrl = Field(default="", description="S3-compatible store; empty: AWS")
-    s3_region: str = Field(default="", max_length=63, description="its region")
-
-    def to_tree(self) -> Tree:
-        return Tree(
-            name=self.name,
-            root=self.root,
-            prefix=self.prefix,
-            fallback=tuple(self.fallback),
-            origin=self.origin,
-            extra_digests=tuple(self.digests),
-            match_times=self.match_times,
-            http_may_get_https=self.http_may_get_https,
-            metadata=tuple(self.metadata),
-            timestamp_file=self.timestamp_file,
-            file_list=self.file_list,
-            checksum_files=self.checksum_files,
-            s3_endpoint=self.s3_endpoint,
-            s3_region=self.s3_region,
-        )
 
 
 class GeoSection(Section):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+PathTest = Callable[[bytes], bool]
+
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|[^*?]+")
 _FORMS = {"**/": b"(?:[^/]+/)*", "**": b".*", "*": b"[^/]*", "?": b"[^/]"}
 
 
-def path_test(patterns: Sequence[str]) -> Callable[[bytes], bool]:
+def path_test(patterns: Sequence[str]) -> PathTest:
     """A test of relative paths: does any of `patterns` fit the whole of it?"""
     if not patterns:
         return lambda path: False
