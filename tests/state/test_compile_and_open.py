@@ -24,7 +24,8 @@ from heliostat.state.compile import FRESH_FOR, Knowledge, compile_state
 from heliostat.state.errors import StateError
 from heliostat.state.filesets import make_filesets
 from heliostat.state.opened import State, open_state
-from heliostat.state.shards import MAX_SHARD_PATHS, cut, plan_shards
+from heliostat.state.extras import TreeExtras
+from heliostat.state.plans import MAX_SHARD_PATHS, cut, plan_shards
 from heliostat.state.store import StateStore
 from tests.support.worlds import (
     AMERICA,
@@ -253,8 +254,8 @@ def test_one_huge_folder_is_cut_by_count() -> None:
 def test_a_file_without_a_digest_is_found_without_one(tmp_path: Path) -> None:
     catalog = make_catalog({b"f": b"1"})
     catalog = replace(catalog, has_sha256=np.zeros(1, dtype=np.bool_))
-    (shard,) = plan_shards(catalog)
-    assert shard.digests == bytes(32)
+    (shard,) = plan_shards(catalog, TreeExtras(catalog))
+    assert shard.contents["digests"] == bytes(32)
     state = state_of(known_world(catalog, [DE]), tmp_path)
     found = state.find(b"f")
     assert found is not None

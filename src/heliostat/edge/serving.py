@@ -99,7 +99,7 @@ class Serving:
         found = self.state.find(path)
         if found is None:
             return None
-        tree, relative, _, _, fileset, sha256, _ = found
+        tree, relative, _, _, fileset, sha256, _, _ = found
         row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
         passed, is_alive = -1, bool(row.mirrors)
         if is_alive and not repeats:

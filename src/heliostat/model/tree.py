@@ -63,6 +63,15 @@ class AliasRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Alias:
+    """What a rule came to: paths relative to the tree."""
+
+    path: bytes
+    target: bytes
+    answer: AliasAnswer = AliasAnswer.FILE
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """Files that stand elsewhere now: 301. Templates with the same `{fields}`."""
 

@@ -7,7 +7,7 @@ publication writes, and an edge fetches, only what changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -23,17 +23,21 @@ from heliostat.state.documents import (
     EndpointDocument,
     MirrorDocument,
     MirrorsDocument,
+    NamesDocument,
     NoticeDocument,
     ShardDocument,
     ShardsDocument,
     TreeDocument,
+    TreeNamesDocument,
     TreesDocument,
     parse,
 )
 from heliostat.state.errors import StateError, StateRefusedError
+from heliostat.state.extras import OpenExtras
 from heliostat.state.filesets import Filesets
 from heliostat.state.keys import KEYS_FOLDER, KeyFolder
 from heliostat.state.manifest import Manifest, StateFile
+from heliostat.state.names import names_of
 from heliostat.state.opened import open_state
 from heliostat.state.plausible import check_plausible
 from heliostat.state.remembered import Remembered
@@ -67,6 +71,8 @@ class Knowledge:
     zones: ZoneTable
     networks: Sequence[str]
     notices: Sequence[str]
+    extras: Mapping[str, OpenExtras] = field(default_factory=dict)
+    """By tree: opens what the catalog knows of single files."""
 
     @property
     def lacking_families(self) -> frozenset[int]:
@@ -128,8 +134,9 @@ def compile_state(
         forced = _judge(store, current, offered, mirrors)
     files = [_put(store, "mirrors", mirrors_document)]
     remembered = remembered or Remembered()
-    trees, shards, written = _trees(known, mirrors, store, remembered)
-    files += [_put(store, "trees", trees), _put(store, "shards", shards), *written]
+    trees, shards, names, written = _trees(known, mirrors, store, remembered)
+    files += [_put(store, "trees", trees), _put(store, "shards", shards)]
+    files += [_put(store, "names", names), *written]
     files += remembered.zones(known.zones, store)
     by_role = {file.role: file for file in files}
     is_fresh = (
@@ -271,16 +278,16 @@ def _why_out(mirror: Mirror, status: MirrorStatus | None) -> str:
 
 def _trees(
     known: Knowledge, mirrors: Sequence[Mirror], store: StateStore, remembered: Remembered
-) -> tuple[TreesDocument, ShardsDocument, list[StateFile]]:
+) -> tuple[TreesDocument, ShardsDocument, NamesDocument, list[StateFile]]:
     """The trees, their shards, and the shards' files written to `store`."""
     written: list[StateFile] = []
     shard_documents: list[ShardDocument] = []
     numbers: dict[bytes, int] = {}
-    trees = []
+    trees, names = [], []
     remembered.keep(tree.name for tree in known.trees)
     for tree_index, tree in enumerate(known.trees):
         catalog = known.catalogs.get(tree.name)
-        canary = None
+        canary, beside = None, TreeNamesDocument()
         if catalog is not None and len(catalog):
             work = remembered.tree(tree.name)
             filesets = work.filesets.make(catalog, mirrors, known.holdings.get(tree.name, ()))
@@ -289,7 +296,8 @@ def _trees(
                 [numbers.setdefault(key, len(numbers)) for key in packed], dtype=np.uint32
             )
             canary = _canary(catalog, filesets)
-            for shard in work.shards(tree.name, catalog, filesets, number, store):
+            extras = known.extras.get(tree.name)
+            for shard in work.shards(tree, catalog, extras, filesets, number, store):
                 written += shard.files
                 shard_documents.append(
                     ShardDocument(
@@ -301,19 +309,12 @@ def _trees(
                         is_plain=shard.is_plain,
                     )
                 )
-        trees.append(
-            TreeDocument(
-                name=tree.name,
-                prefix=tree.prefix,
-                fallback=list(tree.fallback),
-                origin=tree.origin,
-                http_may_get_https=tree.http_may_get_https,
-                metadata=list(tree.metadata),
-                canary=canary,
-            )
-        )
+            holdings = known.holdings.get(tree.name, ())
+            beside = names_of(work, catalog, mirrors, holdings)
+        trees.append(TreeDocument.of(tree, canary))
+        names.append(beside)
     shards = ShardsDocument(filesets=[key.hex() for key in numbers], shards=shard_documents)
-    return TreesDocument(trees=trees), shards, written
+    return TreesDocument(trees=trees), shards, NamesDocument(trees=names), written
 
 
 def _canary(catalog: CatalogTable, filesets: Filesets) -> str:

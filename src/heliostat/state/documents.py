@@ -6,13 +6,13 @@ before it replaces a good one.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from heliostat.model.mirror import Mirror, MirrorKind
 from heliostat.model.place import Place
-from heliostat.model.tree import Tree
+from heliostat.model.tree import AliasAnswer, Moved, Removed, Repository, Tree
 from heliostat.state.errors import DamagedStateError
 
 DocumentT = TypeVar("DocumentT", bound="Document")
@@ -88,6 +88,23 @@ class MirrorsDocument(Document):
     mirrors: list[MirrorDocument]
 
 
+class RepositoryDocument(Document):
+    name: str
+    path: str
+    arches: list[str]
+
+
+class MovedDocument(Document):
+    path: str
+    target: str
+
+
+class RemovedDocument(Document):
+    path: str
+    successor: str
+    hint: str
+
+
 class TreeDocument(Document):
     name: str
     prefix: str
@@ -98,6 +115,38 @@ class TreeDocument(Document):
     """Patterns of files for which no fallback is used: it may have old ones."""
     canary: str | None
     """Relative path, latin-1, of a file that health checks resolve; None for an empty tree."""
+    publisher: str = ""
+    publisher_url: str = ""
+    trackers: list[str] = []
+    sums: list[str] = []
+    repositories: list[RepositoryDocument] = []
+    moved: list[MovedDocument] = []
+    removed: list[RemovedDocument] = []
+
+    @classmethod
+    def of(cls, tree: Tree, canary: str | None) -> Self:
+        return cls(
+            name=tree.name,
+            prefix=tree.prefix,
+            fallback=list(tree.fallback),
+            origin=tree.origin,
+            http_may_get_https=tree.http_may_get_https,
+            metadata=list(tree.metadata),
+            canary=canary,
+            publisher=tree.publisher,
+            publisher_url=tree.publisher_url,
+            trackers=list(tree.trackers),
+            sums=list(tree.sums),
+            repositories=[
+                RepositoryDocument(name=one.name, path=one.path, arches=list(one.arches))
+                for one in tree.repositories
+            ],
+            moved=[MovedDocument(path=one.path, target=one.target) for one in tree.moved],
+            removed=[
+                RemovedDocument(path=one.path, successor=one.successor, hint=one.hint)
+                for one in tree.removed
+            ],
+        )
 
     def to_tree(self) -> Tree:
         return Tree(
@@ -108,6 +157,15 @@ class TreeDocument(Document):
             origin=self.origin,
             http_may_get_https=self.http_may_get_https,
             metadata=tuple(self.metadata),
+            publisher=self.publisher,
+            publisher_url=self.publisher_url,
+            trackers=tuple(self.trackers),
+            sums=tuple(self.sums),
+            repositories=tuple(
+                Repository(one.name, one.path, tuple(one.arches)) for one in self.repositories
+            ),
+            moved=tuple(Moved(one.path, one.target) for one in self.moved),
+            removed=tuple(Removed(one.path, one.successor, one.hint) for one in self.removed),
         )
 
 
@@ -130,6 +188,44 @@ class ShardsDocument(Document):
     filesets: list[str]
     """One bit a mirror, lowest bit of the first byte first, as hexadecimal."""
     shards: list[ShardDocument]
+
+
+class AliasDocument(Document):
+    """Paths are relative to the tree, latin-1."""
+
+    path: str
+    target: str
+    answer: AliasAnswer
+
+
+class FormerDocument(Document):
+    """What stood under a name before; digests are hexadecimal."""
+
+    size_bytes: int
+    mtime_s: int
+    digests: dict[str, str]
+
+
+class ReplacedDocument(Document):
+    """A file of which mirrors one step behind have an earlier content."""
+
+    path: str
+    """Relative, latin-1."""
+    formers: list[FormerDocument]
+    """Newest first."""
+    behind: str
+    """The mirrors that may have them, in the form of a fileset."""
+
+
+class TreeNamesDocument(Document):
+    aliases: list[AliasDocument] = []
+    replaced: list[ReplacedDocument] = []
+
+
+class NamesDocument(Document):
+    """Of every tree, in their order, what stands beside its shards."""
+
+    trees: list[TreeNamesDocument]
 
 
 class NoticeDocument(Document):

@@ -19,7 +19,7 @@ from typing import Any
 
 from heliostat.state.errors import DamagedStateError, Fault, NoStateError
 
-FORMAT = 2
+FORMAT = 3
 METADATA_FOLDER = "metadata"
 TIMESTAMP_NAME = "timestamp.json"
 OWN_KEY = "heliostat"

@@ -9,19 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import numpy as np
-
 from heliostat.geo.errors import GeoError
 from heliostat.geo.zonetable import ZoneTable
 from heliostat.model.mirror import Scheme
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
-from heliostat.routing.costs import Bools
 from heliostat.routing.router import Router
 from heliostat.routing.world import RoutedMirror, World
+from heliostat.state.beside import TreeNames, holders_of
 from heliostat.state.documents import (
     MirrorDocument,
     MirrorsDocument,
+    NamesDocument,
     NoticeDocument,
     ShardDocument,
     ShardsDocument,
@@ -30,10 +29,10 @@ from heliostat.state.documents import (
 )
 from heliostat.state.errors import DamagedStateError
 from heliostat.state.manifest import ZONES_ROLE, Manifest
-from heliostat.state.shards import FoundFile, Shard, TreeShards, map_file, release_pages
+from heliostat.state.mapped import map_file, release_pages
+from heliostat.state.shards import BASE_KINDS, SHARD_KINDS, FoundFile, Shard, TreeShards
 from heliostat.state.store import StateStore
 
-SHARD_KINDS = ("paths", "files", "digests")
 MAX_TREES = 1_000
 MAX_MIRRORS = 20_000
 MAX_FILESETS = 1_000_000
@@ -55,6 +54,7 @@ class State:
         world: World,
         canaries: Sequence[bytes],
         notice: NoticeDocument,
+        names: Sequence[TreeNames],
     ) -> None:
         self.manifest = manifest
         self.trees = tuple(trees)
@@ -65,6 +65,8 @@ class State:
         """Of lines that the probes saw broken, too: better than nobody."""
         self.canaries = tuple(canaries)
         self.notice = notice
+        self.names = tuple(names)
+        """Of each tree: aliases and former contents, with paths relative to the tree."""
         prefixes = [tree.prefix.encode().lstrip(b"/") for tree in trees]
         by_length = sorted(range(len(trees)), key=lambda index: -len(prefixes[index]))
         self.mounts = [(index, prefixes[index], shards[index]) for index in by_length]
@@ -152,6 +154,7 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
     trees_document = parse(TreesDocument, view("trees"), where("trees"))
     shards_document = parse(ShardsDocument, view("shards"), where("shards"))
     notice = parse(NoticeDocument, view("notice"), where("notice"))
+    names = parse(NamesDocument, view("names"), where("names"))
     _check_sizes(mirrors, trees_document, shards_document, where("shards"))
     zones = known.zones() or _zones(store, manifest, view)
     trees = [document.to_tree() for document in trees_document.trees]
@@ -160,16 +163,17 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
         if found := known.shard(document):
             shards[document.tree].append(found)
             continue
-        paths, files, digests = (
-            store.path_of(manifest.files[role]) if role in manifest.files else store.folder / role
-            for role in (f"{document.role}-{kind}" for kind in SHARD_KINDS)
-        )
+        disk = {
+            kind: store.path_of(manifest.files[role])
+            if role in manifest.files
+            else store.folder / role
+            for kind in SHARD_KINDS
+            if (role := f"{document.role}-{kind}") in manifest.files or kind in BASE_KINDS
+        }
         first = document.first.encode("latin-1")
         shards[document.tree].append(
             Shard(
-                paths,
-                files,
-                digests,
+                disk,
                 first,
                 document.count,
                 document.filesets,
@@ -180,7 +184,7 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
     world = World(
         trees=trees,
         mirrors=[_routed(mirror, mirrors.networks, trees) for mirror in mirrors.mirrors],
-        filesets=[_holders(text, len(mirrors.mirrors)) for text in shards_document.filesets],
+        filesets=[holders_of(text, len(mirrors.mirrors)) for text in shards_document.filesets],
         zone_place=_places(zones),
         price_ms=[mirror.price_ms for mirror in mirrors.mirrors],
         broken=frozenset(
@@ -198,7 +202,10 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
     tree_shards = [TreeShards(index, found) for index, found in enumerate(shards)]
     for opened in maps:
         release_pages(opened.obj)
-    return State(manifest, trees, tree_shards, zones, world, canaries, notice)
+    beside = [TreeNames.of(document, len(mirrors.mirrors)) for document in names.trees]
+    if len(beside) != len(trees):
+        raise DamagedStateError(f"{where('names')}: is of other trees; publish the state again")
+    return State(manifest, trees, tree_shards, zones, world, canaries, notice, beside)
 
 
 class _Known:
@@ -272,19 +279,6 @@ def _routed(document: MirrorDocument, networks: list[str], trees: Sequence[Tree]
         http=urls(Scheme.HTTP),
         networks=frozenset(document.networks),
     )
-
-
-def _holders(text: str, mirrors: int) -> Bools:
-    try:
-        packed = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
-    except ValueError:
-        raise DamagedStateError("the state's shards: a fileset isn't hexadecimal") from None
-    if len(packed) != (mirrors + 7) // 8:
-        raise DamagedStateError("the state's shards: a fileset doesn't fit the number of mirrors")
-    bits = np.unpackbits(packed, bitorder="little")
-    if bits[mirrors:].any():
-        raise DamagedStateError("the state's shards: a fileset names a mirror that isn't there")
-    return bits[:mirrors].astype(np.bool_)
 
 
 def _places(zones: ZoneTable) -> Callable[[int], tuple[Place, frozenset[int]]]:

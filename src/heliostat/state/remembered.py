@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 from heliostat.geo.zonetable import ZoneTable
 from heliostat.model.catalog import CatalogTable
+from heliostat.model.extras import Former
+from heliostat.model.tree import Alias, Tree
+from heliostat.state.extras import OpenExtras, TreeExtras
 from heliostat.state.filesets import FilesetMaker, Filesets
 from heliostat.state.manifest import ZONES_ROLE, StateFile
 from heliostat.state.opened import State
-from heliostat.state.shards import ShardPlan, plan_shards
+from heliostat.state.plans import ShardPlan, plan_shards
 from heliostat.state.store import StateStore
 
 
@@ -36,7 +39,7 @@ class WrittenShard:
     count: int
     filesets: tuple[int, ...]
     is_plain: bool
-    files: tuple[StateFile, StateFile, StateFile]
+    files: tuple[StateFile, ...]
 
 
 class Remembered:
@@ -76,18 +79,28 @@ class TreeWork:
         self._catalog: CatalogTable | None = None
         self._shards: list[_ShardWork] = []
         self._made: tuple[Filesets, bytes, list[WrittenShard]] | None = None
+        self.formers: list[tuple[int, Former]] = []
+        """(catalog row, what stood there before), newest first."""
+        self.aliases: list[Alias] = []
 
     def shards(
         self,
-        tree: str,
+        tree: Tree,
         catalog: CatalogTable,
+        extras: OpenExtras | None,
         filesets: Filesets,
         number: NDArray[np.uint32],
         store: StateStore,
     ) -> list[WrittenShard]:
-        """The tree's shards in `store`; `number[p]` is the state's fileset of pattern p."""
+        """The tree's shards in `store`; `number[p]` is the state's fileset of pattern p.
+
+        `extras` opens what the catalog knows of single files; it is asked when the catalog is
+        another.
+        """
         if self._catalog is not catalog or not all(work.is_in(store) for work in self._shards):
-            self._shards = list(_write(tree, catalog, store))
+            found = TreeExtras.of(catalog, extras)
+            self._shards = list(_write(tree.name, catalog, found, store))
+            self.formers = found.formers
             self._catalog, self._made = catalog, None
         numbered = number.tobytes()
         if self._made and self._made[0] is filesets and self._made[1] == numbered:
@@ -102,14 +115,15 @@ class _ShardWork:
 
     def __init__(self, role: str, plan: ShardPlan, store: StateStore) -> None:
         self._role, self._plan = role, plan
-        self._paths = store.put(f"{role}-paths", plan.paths)
-        self._digests = store.put(f"{role}-digests", plan.digests)
+        self._kept = tuple(
+            store.put(f"{role}-{kind}", content) for kind, content in plan.contents.items()
+        )
         plan.forget_content()
         self._local = b""
         self._files: StateFile | None = None
 
     def is_in(self, store: StateStore) -> bool:
-        files = [self._paths, self._digests, *([self._files] if self._files else [])]
+        files = [*self._kept, *([self._files] if self._files else [])]
         return all(map(store.has_size_of, files))
 
     def with_filesets(
@@ -127,13 +141,15 @@ class _ShardWork:
             plan.count,
             tuple(number[patterns].tolist()),
             plan.is_plain,
-            (self._paths, self._files, self._digests),
+            (*self._kept, self._files),
         )
 
 
-def _write(tree: str, catalog: CatalogTable, store: StateStore) -> Iterator[_ShardWork]:
+def _write(
+    tree: str, catalog: CatalogTable, extras: TreeExtras, store: StateStore
+) -> Iterator[_ShardWork]:
     taken: set[str] = set()
-    for plan in plan_shards(catalog):
+    for plan in plan_shards(catalog, extras):
         role = _shard_role(tree, plan.first, taken)
         taken.add(role)
         yield _ShardWork(role, plan, store)

@@ -1,39 +1,47 @@
-"""Shards: a tree's files cut into pieces of at most 65,535 paths, each three files of the state.
-
-Cuts are made at folders whose name's hash says so, hence a new file changes one shard and leaves
-the others, and their names on disk, as they were (content-defined chunking, as in LBFS, 2001).
+"""Shards: a tree's files cut into pieces of at most 65,535 paths, each some files of the state.
 
 Form of a shard, all little-endian, row = the path's id in its trie:
   paths    marisa-trie (BinaryTrie) of the paths relative to the tree
+  order    n × u16: the rows in the order of their paths, for listings
   files    n × u64 size, n × i64 mtime (s), n × u16 pattern (of the shard's own list), n × u8 flags
-  digests  n × 32 bytes sha256 (zero where the flag HAS_SHA256 is missing)
+  digests  n × 32 bytes sha256 (zero where the flag SHA256 is missing)
+and where any of its files has such, as `heliostat.state.records`:
+  details  further digests of whole files
+  pieces   digests of pieces
+  bodies   the content of small files
+  zsyncs   zsync control files
 """
 
 from __future__ import annotations
 
-import mmap
-import os
-import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import marisa_trie
 import numpy as np
-from numpy.typing import NDArray
 
-from heliostat.model.catalog import SHA256_BYTES, CatalogTable
+from heliostat.model.catalog import SHA256_BYTES
 from heliostat.state.errors import DamagedStateError
+from heliostat.state.mapped import map_bytes, map_file, release_pages
+from heliostat.state.records import Records
 
-MIN_SHARD_PATHS = 10_000
-MAX_SHARD_PATHS = 65_535
-"""As many as a shard can have patterns: each of its files may be a fileset of its own."""
-CUT_ONE_IN = 64
-"""A folder starts a new shard with this chance (by its name's hash) once the old is large."""
+BASE_KINDS = ("paths", "order", "files", "digests")
+RECORD_KINDS = ("details", "pieces", "bodies", "zsyncs")
+SHARD_KINDS = BASE_KINDS + RECORD_KINDS
 
 FLAG_SHA256 = 1
+FLAG_BODY = 2
+"""Edges serve the file themselves."""
+FLAG_TORRENT = 4
+FLAG_ZSYNC = 8
+FLAG_SIGNED = 16
+"""A detached signature stands beside it (SIGNATURE_SUFFIXES)."""
+
+SIGNATURE_SUFFIXES = (b".asc", b".sig", b".sign", b".minisig")
+"""Of several signatures the first of these is meant."""
 
 PLAIN_BYTES = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_~+-./"
 """A path of these only means itself: it needs no decoding, and stands in a URL as it is."""
@@ -42,77 +50,6 @@ SMALL_PATTERNS = 256
 """A shard with no more patterns keeps them as one byte a path, which is read twice as fast."""
 
 _ROW_BYTES = 8 + 8 + 2 + 1
-
-
-def cut(paths: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """(start, end) of each shard of sorted `paths`."""
-    start, folder = 0, None
-    for row, path in enumerate(paths):
-        here = path.rpartition(b"/")[0]
-        size = row - start
-        full = size >= MAX_SHARD_PATHS
-        if full or (
-            here != folder and size >= MIN_SHARD_PATHS and zlib.crc32(here) % CUT_ONE_IN == 0
-        ):
-            yield start, row
-            start = row
-        folder = here
-    if start < len(paths):
-        yield start, len(paths)
-
-
-class ShardPlan:
-    """One shard of a catalog without its filesets: what stays while only mirrors change."""
-
-    __slots__ = ("_columns", "_flags", "count", "digests", "first", "is_plain", "paths", "rows")
-
-    def __init__(self, catalog: CatalogTable, start: int, end: int) -> None:
-        paths = catalog.paths[start:end]
-        trie = marisa_trie.BinaryTrie(paths)
-        ids = np.fromiter((trie[path] for path in paths), dtype=np.int64, count=len(paths))
-        self.rows = np.empty(len(paths), dtype=np.int64)
-        """The catalog's row of each id of the trie."""
-        self.rows[ids] = np.arange(start, end)
-        self.first, self.count, self.paths = paths[0], len(paths), trie.tobytes()
-        has_sha256 = catalog.has_sha256[self.rows]
-        self._columns = (
-            catalog.sizes_bytes[self.rows].astype("<u8").tobytes(),
-            catalog.mtimes_s[self.rows].astype("<i8").tobytes(),
-        )
-        self._flags = (has_sha256 * FLAG_SHA256).astype("u1").tobytes()
-        digests = np.where(has_sha256[:, None], catalog.sha256[self.rows], 0)
-        self.digests = digests.astype("u1").tobytes()
-        self.is_plain = not any(path.translate(None, PLAIN_BYTES) for path in paths)
-
-    def forget_content(self) -> None:
-        """Paths and digests were written: only what filesets are put between is needed again."""
-        self.paths = self.digests = b""
-
-    def files(self, local: NDArray[np.integer[Any]]) -> bytes:
-        """The files file; `local` is each row's number in the shard's own list of patterns."""
-        return b"".join((*self._columns, local.astype("<u2").tobytes(), self._flags))
-
-    def patterns(
-        self, pattern_of_row: NDArray[np.uint32]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        """The shard's own list of patterns in the order in which they appear, and its rows' own.
-
-        So a file changes only when the parting of its rows does, not when patterns are numbered
-        anew elsewhere.
-        """
-        found, first, local = np.unique(
-            pattern_of_row[self.rows], return_index=True, return_inverse=True
-        )
-        order = np.argsort(first, kind="stable")
-        rank = np.empty(len(order), dtype=np.uint32)
-        rank[order] = np.arange(len(order), dtype=np.uint32)
-        return found[order].astype(np.uint32), rank[local.reshape(-1)]
-
-
-def plan_shards(catalog: CatalogTable) -> Iterator[ShardPlan]:
-    """The shards of a catalog."""
-    for start, end in cut(catalog.paths):
-        yield ShardPlan(catalog, start, end)
 
 
 class FoundFile(NamedTuple):
@@ -129,6 +66,8 @@ class FoundFile(NamedTuple):
     sha256: bytes | None
     number: int
     """Of the file, in the one row of all files of the state."""
+    flags: int
+    """FLAG_… of this module."""
 
 
 class Shard:
@@ -139,6 +78,7 @@ class Shard:
 
     __slots__ = (
         "_mtimes",
+        "_order",
         "_sizes",
         "_trie",
         "all_have_sha256",
@@ -149,15 +89,14 @@ class Shard:
         "flags",
         "is_plain",
         "patterns",
+        "records",
         "role",
         "row_of",
     )
 
     def __init__(
         self,
-        paths: Path,
-        files: Path,
-        digests: Path,
+        disk: Mapping[str, Path],
         first: bytes,
         count: int,
         filesets: Sequence[int],
@@ -165,7 +104,10 @@ class Shard:
         is_plain: bool,
         role: str = "",
     ) -> None:
+        """`disk` has the path of each kind of file: all of BASE_KINDS, and some of RECORD_KINDS."""
+        paths, files = disk["paths"], disk["files"]
         self.role = role
+        self.records = {kind: Records(disk[kind]) for kind in RECORD_KINDS if kind in disk}
         self.first = first
         self.is_plain = is_plain
         self.count = count
@@ -178,11 +120,14 @@ class Shard:
             ) from None
         self.row_of: Callable[[bytes], int | None] = self._trie.get
         view = map_file(files)
-        self.digests = map_bytes(digests)
+        self.digests = map_bytes(disk["digests"])
+        self._order = map_file(disk["order"]).cast("H")
         if (
             len(self._trie) != count
             or len(view) != count * _ROW_BYTES
             or len(self.digests) != count * SHA256_BYTES
+            or len(self._order) != count
+            or int(np.frombuffer(self._order, np.uint16).max(initial=0)) >= max(count, 1)
         ):
             raise DamagedStateError(f"{files}: doesn't fit its path index; publish the state again")
         self._sizes = view[: 8 * count].cast("Q")
@@ -208,8 +153,8 @@ class Shard:
         row = self.row_of(relative)
         if row is None:
             return None
-        digest = None
-        if self.flags[row] & FLAG_SHA256:
+        digest, flags = None, self.flags[row]
+        if flags & FLAG_SHA256:
             digest = self.digests[row * SHA256_BYTES : (row + 1) * SHA256_BYTES]
         return FoundFile(
             tree,
@@ -219,7 +164,38 @@ class Shard:
             self.filesets[self.patterns[row]],
             digest,
             base + row,
+            flags,
         )
+
+    def path_at(self, place: int) -> bytes:
+        """The path at a place in the order of paths, below `count`."""
+        path: bytes = self._trie.restore_key(self._order[place])
+        return path
+
+    def row_at(self, place: int) -> int:
+        """The row of that path."""
+        return self._order[place]
+
+    def place_from(self, path: bytes) -> int:
+        """The first place whose path isn't below `path`; `count` when all are."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            if self.path_at(middle) < path:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def record(self, kind: str, row: int) -> bytes | None:
+        """What a file has of one of RECORD_KINDS."""
+        records = self.records.get(kind)
+        return records.get(row) if records else None
+
+    @property
+    def mtimes(self) -> memoryview:
+        """The modification time of each row's file, Unix time in seconds."""
+        return self._mtimes
 
     @property
     def sizes(self) -> memoryview:
@@ -258,39 +234,11 @@ class TreeShards:
             base += shard.count
         return base
 
+    def shard_of(self, number: int) -> tuple[Shard, int]:
+        """The shard that has the file of a number, and its row there."""
+        at = bisect_right(self.bases, number) - 1
+        return self.shards[at], number - self.bases[at]
+
     def find(self, relative: bytes) -> FoundFile | None:
         at = bisect_right(self.firsts, relative) - 1
         return self.shards[at].find(self._tree, self.bases[at], relative) if at >= 0 else None
-
-
-def map_bytes(path: Path) -> mmap.mmap | bytes:
-    """A file, mapped read-only: slices are bytes. An empty file is empty bytes.
-
-    Raises:
-        DamagedStateError: missing.
-    """
-    try:
-        with path.open("rb") as handle:
-            if os.fstat(handle.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ)
-    except FileNotFoundError:
-        raise DamagedStateError(f"{path}: is missing; publish the state again") from None
-
-
-def map_file(path: Path) -> memoryview:
-    """The same as a view.
-
-    Raises:
-        DamagedStateError: missing.
-    """
-    return memoryview(map_bytes(path))
-
-
-def release_pages(mapped: object) -> None:
-    """Forgets which pages of a mapped file were read: what is checked once isn't kept for that.
-
-    They stay in the system's cache, and come back when they are read again.
-    """
-    if isinstance(mapped, mmap.mmap):
-        mapped.madvise(mmap.MADV_DONTNEED)
