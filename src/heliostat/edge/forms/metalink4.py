@@ -1,0 +1,91 @@
+"""Metalink 4 (RFC 5854): a file's size, digests and pieces, and where this client gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from heliostat import __version__
+from heliostat.edge.forms.about import AboutFile, Source
+from heliostat.edge.forms.xml import SHA_NAMES, escape, hashes
+from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES
+
+MEDIA_TYPE = "application/metalink4+xml"
+LAST_PRIORITY = 999_999
+"""RFC 5854 §4.2.16.1: the lowest there is."""
+
+
+def metalink4(about: AboutFile, pieces: bytes, signature: str, updated: datetime) -> str:
+    """The document.
+
+    `pieces` are the joined sha256 of its pieces of PIECE_BYTES, empty for files of one piece;
+    `signature` an armoured OpenPGP signature or ""; `updated` is when what it tells was published.
+    Sources keep their order; those of the project itself are for when all mirrors failed.
+    """
+    return f"""<?xml version="1.0" encoding="UTF-8"?>
+<metalink xmlns="urn:ietf:params:xml:ns:metalink">
+  <generator>Heliostat/{__version__}</generator>
+  <origin dynamic="true">{escape(about.public_url + about.href[1:])}.meta4</origin>
+  <published>{_rfc3339(datetime.fromtimestamp(about.mtime_s, UTC))}</published>
+  <updated>{_rfc3339(updated)}</updated>
+  <file name="{escape(about.name)}">
+{_publisher(about)}    <size>{about.size_bytes}</size>
+{_digests(about)}{_pieces(pieces)}{_signature(signature)}{_torrent(about)}{_urls(about.sources)}\
+  </file>
+</metalink>
+"""
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _publisher(about: AboutFile) -> str:
+    if not about.publisher:
+        return ""
+    url = f' url="{escape(about.publisher_url)}"' if about.publisher_url else ""
+    return f'    <publisher name="{escape(about.publisher)}"{url}/>\n'
+
+
+def _digests(about: AboutFile) -> str:
+    return "".join(
+        f'    <hash type="{said}">{about.digests[name].hex()}</hash>\n'
+        for name, said in SHA_NAMES.items()
+        if name in about.digests
+    )
+
+
+def _pieces(pieces: bytes) -> str:
+    if not pieces:
+        return ""
+    lines = "</hash>\n      <hash>".join(hashes(pieces, SHA256_BYTES))
+    return (
+        f'    <pieces length="{PIECE_BYTES}" type="sha-256">\n'
+        f"      <hash>{lines}</hash>\n    </pieces>\n"
+    )
+
+
+def _signature(signature: str) -> str:
+    if not signature:
+        return ""
+    return (
+        f'    <signature mediatype="application/pgp-signature">\n{escape(signature)}</signature>\n'
+    )
+
+
+def _torrent(about: AboutFile) -> str:
+    if not about.magnet:
+        return ""
+    url = escape(about.public_url + about.href[1:])
+    return f'    <metaurl mediatype="torrent" priority="1">{url}.torrent</metaurl>\n'
+
+
+def _urls(sources: Sequence[Source]) -> str:
+    lines = []
+    for priority, source in enumerate(sources, 1):
+        if not source.mirror:
+            priority = LAST_PRIORITY
+        country = source.place.country.lower()
+        location = f' location="{country}"' if country else ""
+        lines.append(f'    <url{location} priority="{priority}">{escape(source.url)}</url>\n')
+    return "".join(lines)
