@@ -8,7 +8,7 @@ BENCH ?=
 FLEET := $(VENV)/fleet.jsonl
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format bench fleet soak fuzz lock clean
+.PHONY: help setup demo test lint types format bench fleet clients soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ fleet: setup ## two edges, manager, DNS, mirrors in namespaces, broken one by on
 	rm -f $(FLEET)
 	HELIOSTAT_FLEET=all HELIOSTAT_FLEET_REPORT=$(FLEET) $(BIN)/pytest -q --timeout 400 tests/fleet; \
 	  status=$$?; $(BIN)/python -m tests.fleet.report $(FLEET) docs/explanation/fleet-report.md; exit $$status
+
+clients: setup ## curl, apt, dnf, zypper, pacman, torrents over mirrors that die, lie and lag (5 minutes)
+	HELIOSTAT_CLIENTS=all $(BIN)/pytest -q --timeout 180 tests/clients
 
 fuzz: setup ## every parser of strangers' bytes, a minute each (FUZZ_S=60)
 	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
