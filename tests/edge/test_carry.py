@@ -87,8 +87,11 @@ def is_right(handler: Handler, state: State, path: str, address: str, scheme: st
     )
     fresh = Serving(state, handler.proxies, handler.tally, handler.repeats, handler.down)
     client = locate(address, state.zones)
-    wanted = fresh.redirect(path[1:].encode(), client, scheme == "https")
-    head = wanted.head if wanted else b"HTTP/1.1 404"
+    raw = path[1:].encode()
+    found = state.find(raw)
+    head = b"HTTP/1.1 404"
+    if found is not None:
+        head = fresh.redirect(raw, found, client, scheme == "https").head
     return talk(handler, [asked.encode()]).out.startswith(head)
 
 

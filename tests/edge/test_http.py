@@ -67,7 +67,11 @@ def test_a_file_is_redirected_to_the_nearest_mirror(edge: EdgeProcess) -> None:
     assert reply.all("link") == [
         "<http://us.example/pub/iso/a.iso>; rel=duplicate; pri=1; geo=us",
         "<http://jp.example/pub/iso/a.iso>; rel=duplicate; pri=2; geo=jp",
+        "<http://127.0.0.1:8080/iso/a.iso.meta4>; rel=describedby;"
+        ' type="application/metalink4+xml"',
     ]
+    assert reply["vary"] == "Accept"
+    assert reply["cache-control"] == "no-store"
     assert datetime.strptime(reply["date"], "%a, %d %b %Y %H:%M:%S GMT")
 
 
@@ -98,7 +102,7 @@ def test_head_is_get_without_a_body(edge: EdgeProcess) -> None:
 
 
 def test_what_is_not_in_the_catalog_is_404(edge: EdgeProcess) -> None:
-    for target in ("/", "/iso", "/iso/", "/iso/c.iso", "/-/nothing", "/ISO/a.iso"):
+    for target in ("/iso/c.iso", "/is", "/-/nothing", "/ISO/a.iso", "/ISO/"):
         assert edge.get(target).status == 404
 
 

@@ -22,9 +22,9 @@ from heliostat.model.place import Place
 from heliostat.model.tree import Tree
 from heliostat.state.compile import FRESH_FOR, Knowledge, compile_state
 from heliostat.state.errors import StateError
+from heliostat.state.extras import TreeExtras
 from heliostat.state.filesets import make_filesets
 from heliostat.state.opened import State, open_state
-from heliostat.state.extras import TreeExtras
 from heliostat.state.plans import MAX_SHARD_PATHS, cut, plan_shards
 from heliostat.state.store import StateStore
 from tests.support.worlds import (

@@ -22,7 +22,11 @@ BASES = (
     b"http://us.example/pub/",
     b"https://us.example/pub/",
 )
-LOCATIONS = {base + path for base in BASES for path in (b"a", b"b/c%20d", b"-/healthz")}
+OWN = b"http://127.0.0.1:8080/"
+"""The edge's public URL, by default."""
+PATHS = (b"a", b"b/c%20d", b"-/healthz")
+LOCATIONS = {base + path for base in BASES for path in PATHS}
+LOCATIONS |= {OWN + path + b".meta4" for path in PATHS} | {b"/b/"}
 
 
 def small_handler(folder: Path) -> Handler:
@@ -109,7 +113,7 @@ async def _talk(handler: Handler, chunks: Sequence[bytes], address: str) -> Wire
 def check(wire: Wire) -> None:
     """An answer or a clean close, and no Location outside the state."""
     if wire.out:
-        assert re.match(rb"HTTP/1\.1 (200|302|400|404|405|408|413|414|431|503) ", wire.out)
+        assert re.match(rb"HTTP/1\.1 (200|301|302|304|400|404|405|408|413|414|431|503) ", wire.out)
     assert not re.search(rb"(?:^|\n)HTTP/1\.1 500 ", wire.out)
     for location in re.findall(rb"\r\n(?:Location: |Link: <)([^>\r\n]*)", wire.out):
         assert location in LOCATIONS, location

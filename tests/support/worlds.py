@@ -26,6 +26,7 @@ from heliostat.model.mirror import (
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
 from heliostat.state.compile import Knowledge
+from heliostat.state.extras import OpenExtras
 
 GERMANY = Place("DE", "EU", "Bavaria", 680, 49.6, 11.0)
 AMERICA = Place("US", "NA", "Virginia", 0, 39.0, -77.5)
@@ -122,6 +123,7 @@ def known_world(
     held: Mapping[str, Sequence[bytes]] | None = None,
     statuses: Mapping[str, MirrorStatus] | None = None,
     tree: Tree = TREE,
+    extras: OpenExtras | None = None,
 ) -> Knowledge:
     """A world in which every mirror is good and holds everything, but for what is said here."""
     id_of = dict(zip(catalog.paths, map(int, catalog.file_ids), strict=True))
@@ -139,4 +141,5 @@ def known_world(
         zones=small_zones(),
         networks=(),
         notices=["made for tests"],
+        extras={catalog.tree: extras} if extras else {},
     )

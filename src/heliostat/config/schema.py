@@ -143,7 +143,7 @@ class EdgeSection(Section):
     workers: int = Field(default=0, ge=0, le=64, description="worker processes; 0: one a core")
     public_url: BaseUrl = Field(
         default="http://127.0.0.1:8080/",
-        description="what absolute URLs are built from; not used yet",
+        description="the edge's own URL, as clients know it: what absolute URLs are built from",
     )
     trusted_proxies: list[Network] = Field(
         default=[], description="networks whose X-Forwarded-For is believed"

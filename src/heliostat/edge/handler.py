@@ -12,13 +12,17 @@ from time import time
 
 from heliostat.edge import answers, limits, statefiles
 from heliostat.edge.answers import Answer
+from heliostat.edge.beside import Beside
 from heliostat.edge.clients import Client, TrustedProxies, locate
 from heliostat.edge.counts.entries import AccessEntries, Entry
 from heliostat.edge.counts.frame import MIRROR_MASK
 from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.lane import FastLane
+from heliostat.edge.mirrorlists import METALINK, MIRRORLIST
+from heliostat.edge.negotiate import by_accept, by_query, by_suffix
 from heliostat.edge.pages import explain_page
 from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.represent import Asker
 from heliostat.edge.request import Fields
 from heliostat.edge.serving import BadQuestionError, Redirect, Serving
 from heliostat.edge.statefiles import StateFiles
@@ -27,8 +31,12 @@ from heliostat.edge.ways import UNMET, Asked, Lane, client_salt, path_key, peer_
 from heliostat.model.decision import Answer as Kind
 from heliostat.routing.world import Line
 from heliostat.state.opened import State
+from heliostat.state.shards import FLAG_BODY
 
 OWN_PREFIX = b"-/"
+LIST_PATHS = (MIRRORLIST, METALINK)
+_METALINK_WORD = b"metalink"
+"""In Accept: such a client may get another answer than others, so its header block isn't kept."""
 HEALTH_TEXT = "heliostat ok\n"
 """What health checks search for; DNS providers are set up with these words."""
 
@@ -60,10 +68,13 @@ class Handler:
         entries: AccessEntries | None = None,
         workers: int = 1,
         state_files: StateFiles | None = None,
+        public_url: str = "http://127.0.0.1:8080/",
     ) -> None:
         """`repeats` is shared by all `workers` of one edge; `entries` is for an access log."""
         self._state_files = state_files or StateFiles(None)
         self._workers = workers
+        self._public_url = public_url
+        self.beside = Beside()
         self.proxies = TrustedProxies(trusted_proxies)
         self.tally = tally or Tally()
         self.repeats = repeats or RepeatTable()
@@ -93,7 +104,15 @@ class Handler:
 
         Requests may be answered between them; the value at the end is for `switch`.
         """
-        serving = Serving(state, self.proxies, self.tally, self.repeats, self.down, self._workers)
+        serving = Serving(
+            state,
+            self.proxies,
+            self.tally,
+            self.repeats,
+            self.down,
+            self._workers,
+            self._public_url,
+        )
         yield
         if self.serving is not None:
             yield from serving.carry(self.serving)
@@ -149,23 +168,64 @@ class Handler:
         if serving is None:
             return answers.NO_STATE
         client, is_https = self._client(serving, fields, peer), _is_https(fields, peer)
-        repeats = 0
-        if method == b"GET":
+        asker = Asker(client, is_https, fields)
+        form = by_query(query) if query else by_accept(fields.accept)
+        if form is None:
+            return self._file_or_other(serving, method, target, path, query, asker, peer)
+        found = serving.state.find(path)
+        if found is not None and (query or not found.flags & FLAG_BODY):
+            answer = serving.forms.answer(form, path, found, asker)
+            return answers.NOT_FOUND if answer is None else answer
+        return self._file_or_other(serving, method, target, path, query, asker, peer)
+
+    def _file_or_other(
+        self,
+        serving: Serving,
+        method: bytes,
+        target: bytes,
+        path: bytes,
+        query: bytes,
+        asker: Asker,
+        peer: Peer,
+    ) -> Answer:
+        """A file's redirect or bytes; or what else the path may be."""
+        client, fields = asker.client, asker.fields
+        is_get = method == b"GET"
+        if is_get and by_suffix(path) is None and _METALINK_WORD not in fields.accept:
             is_own = client is peer.client
-            asked = Asked(client, is_own, is_https, fields.user_agent, fields.is_download)
+            asked = Asked(client, is_own, asker.is_https, fields.user_agent, fields.is_download)
             lane = self._asked_by = serving.fast.lane_of(asked)
             head = serving.fast.redirect(b"GET " + target, lane, peer.own)
             if head is not None:
                 if self.entries is not None:
                     self._sent_to = self.tally.tags[-1] & MIRROR_MASK
-                return Answer(head)
-            repeats = self.repeats.note(path_key(path) ^ client_salt(client, fields.user_agent))
-        redirect = serving.redirect(path, client, is_https, repeats)
-        if redirect is None:
-            return answers.NOT_FOUND
-        self._sent_to = redirect.mirror
-        self._count(redirect, client, method == b"GET" and fields.is_download)
-        return Answer(redirect.head) if redirect.is_served else answers.NO_MIRROR
+                return Answer(head, is_counted=True)
+
+        def as_file(path: bytes) -> Answer | None:
+            found = serving.state.find(path)
+            if found is None:
+                return None
+            if found.flags & FLAG_BODY:
+                body = serving.forms.body(found, fields)
+                if body is not None:
+                    return body
+            repeats = 0
+            if is_get:
+                salt = client_salt(client, fields.user_agent)
+                repeats = self.repeats.note(path_key(path) ^ salt)
+            redirect = serving.redirect(path, found, client, asker.is_https, repeats)
+            self._sent_to = redirect.mirror
+            self._count(redirect, client, is_get and fields.is_download)
+            if not redirect.is_served:
+                return answers.NO_MIRROR
+            return Answer(redirect.head, is_counted=True)
+
+        answer = as_file(path)
+        if answer is None and path in LIST_PATHS:
+            answer = serving.lists.answer(path, query, asker, may_say_ip=peer.is_trusted)
+        if answer is None:
+            answer = serving.paths.answer(path, query, asker, as_file)
+        return answers.NOT_FOUND if answer is None else answer
 
     def _count(self, redirect: Redirect, client: Client, is_download: bool) -> None:
         """Notes a redirect; a plain one as the fast lane notes its own."""

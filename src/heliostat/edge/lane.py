@@ -44,7 +44,7 @@ from heliostat.edge.ways import (
 )
 from heliostat.routing.router import WAYS, Router
 from heliostat.state.opened import State
-from heliostat.state.shards import FLAG_SHA256, PLAIN_BYTES
+from heliostat.state.shards import FLAG_BODY, FLAG_SHA256, PLAIN_BYTES
 
 LINE_END = b" HTTP/1.1\r\n"
 _GET = b"GET /"
@@ -298,11 +298,14 @@ class FastLane:
             row = shard.row_of(relative)
             if row is None:
                 return None
-            digests = b""
-            if shard.all_have_sha256 or shard.flags[row] & FLAG_SHA256:
+            digests, flags = b"", shard.flags[row]
+            if flags & FLAG_BODY:
+                return None  # served by the edge itself
+            if flags & FLAG_SHA256:
                 start = row << 5
                 digest = binascii.b2a_base64(shard.digests[start : start + 32], newline=False)
                 digests = _DIGESTS % (digest, digest)
+            digests += self._redirects.links(flags, tree, relative)
             entry = (
                 self._class_of[tree, shard.filesets[shard.patterns[row]]],
                 shards.bases[position] + row,

@@ -60,6 +60,42 @@ STATE_STREAMS: Final = 4
 STATE_STREAMS_PEERS: Final = 32
 """The same for other nodes."""
 
+WORK_WAITING: Final = 64
+"""Answers made beside the loop that may wait for their turn in one worker; more get a 503."""
+
+WORK_TIME_S: Final = 20.0
+"""Longest wait for an answer made beside the loop; then the connection is closed."""
+
+INLINE_PIECES: Final = 400
+"""Pieces of a file whose metalink is made at once (0.1 ms); of longer ones beside the loop."""
+
+CONTENT_BYTES: Final = 16 * 1024 * 1024
+"""Representations that one worker keeps ready."""
+
+CONTENT_ENTRY_BYTES: Final = 2 * 1024 * 1024
+"""Larger ones are made each time."""
+
+CONTENT_AGE_S: Final = 60
+"""How long clients may keep what depends on the state."""
+
+PAGE_ENTRIES: Final = 1_000
+"""Entries of a folder on one page."""
+
+SUMS_FILES: Final = 50_000
+"""Files of a folder that has a list of checksums."""
+
+MARKERS: Final = 64
+"""Files that together say whether a mirror holds a folder."""
+
+FOLDER_FILES: Final = 1_000_000
+"""Files below a folder that are looked through for the mirrors that hold it."""
+
+LIST_SOURCES: Final = 100
+"""Mirrors on one list."""
+
+QUERY_FIELDS: Final = 20
+"""Fields of a query that are read."""
+
 FORWARDED_FOR_BYTES: Final = 1024
 """Longest X-Forwarded-For that is looked at, from its end."""
 

@@ -14,13 +14,12 @@ import httptools
 import structlog
 
 from heliostat.edge import answers, limits
-from heliostat.edge.answers import Answer
 from heliostat.edge.clients import network_key
 from heliostat.edge.connections import Clock, Connections
-from heliostat.edge.handler import Handler, Peer
+from heliostat.edge.handler import Handler
 from heliostat.edge.lane import LINE_END, FastLane
+from heliostat.edge.outgoing import AskedFor, Outgoing
 from heliostat.edge.request import RefusedError, Request
-from heliostat.edge.streaming import FileStream
 from heliostat.edge.ways import UNMET, Lane
 
 log = structlog.get_logger()
@@ -28,45 +27,26 @@ log = structlog.get_logger()
 UNKNOWN_PEER: Final = "::"
 """Stands for a client that was gone before its address could be asked for."""
 
-_HEAD: Final = b"HEAD"
-_STATUS: Final = slice(9, 12)
-_REDIRECT: Final = 302
 _HEAD_END: Final = b"\r\n\r\n"
 _MAX_BUFFERED_OUT_BYTES: Final = 256 * 1024
 """Answers waiting for a slow reader; above this its requests wait."""
 
 
-class EdgeProtocol(asyncio.Protocol):
+class EdgeProtocol(Outgoing):
     """One connection."""
 
     __slots__ = (
-        "_backlog",
-        "_backlog_at",
         "_blocks",
-        "_clock",
-        "_connections",
-        "_deadline_s",
         "_fast",
-        "_handler",
-        "_in_head",
-        "_is_between",
         "_is_https",
-        "_is_last",
         "_is_plain",
         "_kind",
         "_left",
-        "_lingers",
         "_network",
-        "_out",
         "_own",
         "_parser",
-        "_peer",
-        "_pending_bytes",
-        "_reads_slowly",
         "_request",
         "_send",
-        "_stream",
-        "_transport",
     )
 
     def __init__(
@@ -77,32 +57,17 @@ class EdgeProtocol(asyncio.Protocol):
         *,
         is_https: bool = False,
     ) -> None:
-        self._handler = handler
-        self._clock = clock
-        self._connections = connections
+        super().__init__(handler, clock, connections)
         self._is_https = is_https
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._transport: Any = None
-        self._peer: Peer | None = None
         self._kind = 0
         self._fast: FastLane | None = None
         self._own: tuple[Lane, Lane] = UNMET
         self._blocks: dict[bytes, Lane] = {}
         self._network: bytes | None = None
         self._left = limits.REQUESTS_PER_CONNECTION
-        self._backlog = b""
-        self._backlog_at = 0
-        self._reads_slowly = False
-        self._is_between = False
-        self._is_last = False
         self._send: Any = None
-        self._stream: FileStream | None = None
-        self._out: list[bytes] = []
-        self._in_head = False
         self._is_plain = False
-        self._lingers = False
-        self._pending_bytes = 0
-        self._deadline_s = 0.0
         self._request = Request()
 
     # the connection
@@ -132,24 +97,6 @@ class EdgeProtocol(asyncio.Protocol):
         self._parser = None  # it knows us, and would keep us until the next look for cycles
         self._is_between = False
 
-    def pause_writing(self) -> None:
-        self._reads_slowly = True
-        if self._stream is not None:
-            self._stream.pause()
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._reads_slowly = False
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._stream is not None:
-            self._stream.resume()
-        elif self._backlog:
-            asyncio.get_running_loop().call_soon(self._go_on)
-        else:
-            self._transport.resume_reading()
-
     def eof_received(self) -> bool:
         return False
 
@@ -159,7 +106,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def is_idle(self) -> bool:
         """True between requests."""
-        return not self._in_head and self._stream is None
+        return not self._in_head and self._stream is None and not self._waits
 
     def slow_down(self) -> None:
         """The next request takes the long way, which knows that it is the last."""
@@ -220,7 +167,7 @@ class EdgeProtocol(asyncio.Protocol):
         """The long way: through the parser, and for pipelines one request after the other."""
         if self._lingers:
             self._discard(data)
-        elif self._backlog:
+        elif self._backlog or self._waits:
             self._backlog += data
         elif 0 <= data.find(_HEAD_END) < len(data) - len(_HEAD_END):
             self._backlog, self._backlog_at = data, 0
@@ -241,14 +188,14 @@ class EdgeProtocol(asyncio.Protocol):
                 self._backlog = b""
                 self._transport.resume_reading()
                 return
-            if self._reads_slowly:
-                return  # `resume_writing` comes
+            if self._is_held:
+                return  # `resume_reading` comes
             backlog, at = self._backlog, self._backlog_at
             end = backlog.find(_HEAD_END, at) + len(_HEAD_END)
             self._backlog = b""  # or else what comes now would be put behind it
             if end < len(_HEAD_END) or end == len(backlog):
                 self.data_received(backlog[at:])
-                if not self._reads_slowly and self._transport is not None:
+                if not self._is_held and self._transport is not None:
                     self._transport.resume_reading()
                 return
             self.data_received(backlog[at:end])
@@ -280,7 +227,7 @@ class EdgeProtocol(asyncio.Protocol):
                 self._pending_bytes = self._pending_bytes + len(data) if was_in_head else 1
                 self._check_pending()
         self._flush()
-        self._is_between = not (self._in_head or self._lingers or self._is_last)
+        self._is_between = not (self._in_head or self._lingers or self._is_last or self._waits)
 
     def _remember(self, data: bytes) -> None:
         """Lets a block be answered quickly if `data` was one whole request that changes nothing.
@@ -343,70 +290,10 @@ class EdgeProtocol(asyncio.Protocol):
             or not self._parser.should_keep_alive()
         )
         # Asked here, because the parser forgets it with the message.
-        self._is_plain = not last and not request.body_bytes and not self._parser.should_upgrade()
-        status = self._write(answer, last, with_body=method != _HEAD)
-        version = self._parser.get_http_version()
-        self._handler.log(method, request.target, version, request.fields, self._peer, status)
-        if answer.stream is not None:
-            self._send_file(answer.stream)
-        elif last:
-            self._close_after()
-
-    # writing
-
-    def _write(self, answer: Answer, last: bool, *, with_body: bool) -> int:
-        """Puts an answer behind those that wait; its status, which is counted."""
-        status = int(answer.head[_STATUS])
-        if status != _REDIRECT:  # those are counted by what they redirect to
-            self._handler.tally.count(status)
-        out = self._out
-        out.append(answer.head)
-        out.append(self._clock.date)
-        if last:
-            out.append(answers.CLOSE)
-        elif self._parser.get_http_version() == "1.0":
-            out.append(answers.KEEP_ALIVE)
-        out.append(answers.END)
-        if with_body and answer.body:
-            out.append(answer.body)
-        return status
-
-    def _flush(self) -> None:
-        if self._out and self._transport is not None:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
-
-    def _send_file(self, stream: FileStream) -> None:
-        """Sends a file behind the head; it is the last answer here."""
-        self._is_last, self._is_between, self._stream = True, False, stream
-        self._deadline_s = self._clock.now_s + stream.time_s
-        self._flush()
-        if self._reads_slowly:
-            stream.pause()
-        stream.begin(self._transport)
-
-    def _close_after(self) -> None:
-        """Closes once what was answered is sent; nothing that comes later is read."""
-        self._is_last = True
-        self._is_between = False
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
-
-    def _finish(self, answer: Answer) -> None:
-        """A last answer, then the end of the connection.
-
-        Closing at once would reset it while the client still sends, and the answer would be lost
-        (RFC 9112 §9.6): so only our side is closed, and the rest is thrown away for a moment.
-        """
-        if self._transport is None or self._transport.is_closing() or self._lingers:
-            self._out.clear()
-            return
-        self._write(answer, True, with_body=True)
-        self._flush()
-        self._in_head = self._is_between = False
-        self._lingers = True
-        self._pending_bytes = 0
-        self._deadline_s = self._clock.now_s + limits.LINGER_TIME_S
-        if self._transport.can_write_eof():  # TLS can't: there we only wait
-            self._transport.write_eof()
+        is_plain = not last and not request.body_bytes and not self._parser.should_upgrade()
+        self._is_plain = is_plain and answer.work is None
+        asked = AskedFor(method, self._parser.get_http_version(), request, last)
+        if answer.work is not None:
+            self._wait_for(answer.work, asked)
+        else:
+            self._complete(answer, asked)

@@ -31,6 +31,7 @@ class Fields:
     referer: bytes = b""
     byte_range: bytes = b""
     if_none_match: bytes = b""
+    if_modified_since: bytes = b""
 
     @property
     def is_download(self) -> bool:
@@ -94,7 +95,8 @@ class Request:
             case b"x-forwarded-proto":
                 fields.forwarded_proto = value
             case b"accept":
-                fields.accept = value
+                joined = fields.accept
+                fields.accept = joined + b"," + value if joined else value
             case b"user-agent":
                 fields.user_agent = value
             case b"referer":
@@ -103,6 +105,8 @@ class Request:
                 fields.byte_range = value
             case b"if-none-match":
                 fields.if_none_match = value
+            case b"if-modified-since":
+                fields.if_modified_since = value
 
     def end_headers(self, version: str) -> None:
         """The end of the head; `version` is that of HTTP, such as "1.1".

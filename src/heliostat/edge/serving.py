@@ -12,11 +12,16 @@ from urllib.parse import parse_qs
 
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
+from heliostat.edge.content import Contents
 from heliostat.edge.counts.tally import Tally
 from heliostat.edge.deadline import Deadline
 from heliostat.edge.lane import FastLane
+from heliostat.edge.mirrorlists import MirrorLists
+from heliostat.edge.paths import Paths
 from heliostat.edge.redirects import Around, Redirects
 from heliostat.edge.repeats import RepeatTable
+from heliostat.edge.represent import Representations
+from heliostat.edge.sourcing import Sourcing
 from heliostat.edge.target import quote, quote_text
 from heliostat.model.decision import Answer as Kind
 from heliostat.model.decision import Decision
@@ -69,12 +74,17 @@ class Serving:
         repeats: RepeatTable,
         down: Collection[Line] = (),
         workers: int = 1,
+        public_url: str = "http://127.0.0.1:8080/",
     ) -> None:
         self.state = state
         self.router = Router(state.router.world, down) if down else state.router
         self.clients = ClientMemory(state.zones, proxies)
-        self.redirects = Redirects(self.router)
+        self.redirects = Redirects(self.router, state, public_url)
         self.fast = FastLane(state, self.router, self.redirects, tally, repeats, workers)
+        contents, sourcing = Contents(), Sourcing(self.router, state.last_resort)
+        self.forms = Representations(state, sourcing, public_url, contents)
+        self.paths = Paths(state, self.forms, contents)
+        self.lists = MirrorLists(state, sourcing, self.forms, contents)
 
     def carry(self, old: Serving) -> Iterator[None]:
         """Takes over what `old` remembers and still holds, in short steps."""
@@ -89,17 +99,14 @@ class Serving:
         )
 
     def redirect(
-        self, path: bytes, client: Client, is_https: bool, repeats: int = 0
-    ) -> Redirect | None:
-        """The answer for a file; None when it isn't in the catalog.
+        self, path: bytes, found: FoundFile, client: Client, is_https: bool, repeats: int = 0
+    ) -> Redirect:
+        """The answer for a file.
 
         `path` is decoded, without the leading slash. `repeats` is how often this client asked for
         it within the last minute.
         """
-        found = self.state.find(path)
-        if found is None:
-            return None
-        tree, relative, _, _, fileset, sha256, _, _ = found
+        tree, relative, _, _, fileset, sha256, _, flags = found
         row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
         passed, is_alive = -1, bool(row.mirrors)
         if is_alive and not repeats:
@@ -119,7 +126,11 @@ class Serving:
                 passed = verdict.turn[-1]
         head = answers.NO_MIRROR.head
         if around:
-            head = quote(relative).join(around) + answers.digest_fields(sha256)
+            head = (
+                quote(relative).join(around)
+                + answers.digest_fields(sha256)
+                + self.redirects.links(flags, tree, relative)
+            )
         return Redirect(head, kind, found, mirror, passed, is_alive)
 
     def _rare(self, verdict: Verdict, tree: int, is_https: bool) -> Around:
@@ -128,7 +139,7 @@ class Serving:
             return self.redirects.around(verdict.turn, tree, is_https)
         if not verdict.base_url:
             return ()
-        return answers.before_location(verdict.base_url), b"\r\n"
+        return self.redirects.only(verdict.base_url, tree)
 
     def explain(self, path: bytes, query: str, client: Client, is_https: bool) -> Decision:
         """The decision for `path`; `ip=` and `scheme=` in the query ask for somebody else.

@@ -51,7 +51,7 @@ class Router:
 
     A row depends only on which of the nearest mirrors hold the file, and files that lack on a far
     mirror are all the same from here: so rows are kept by (zone, holders among the nearest), and
-    hundreds of filesets come down to a few rows a zone.
+    hundreds of filesets come down to a few rows a zone. Threads may share it.
     """
 
     def __init__(self, world: World, down: Collection[Line] = ()) -> None:
@@ -179,7 +179,7 @@ class Router:
             usable.append(bool(url) and self.answers(index, url.partition(":")[0], is_ipv6))
         return _mask(usable)
 
-    def _ranked(self, zone: int, is_ipv6: bool, most: int | None = None) -> list[tuple[float, int]]:
+    def ranked(self, zone: int, is_ipv6: bool, most: int | None = None) -> list[tuple[float, int]]:
         """(cost in ms, mirror) of the mirrors that may serve the zone at all, sorted."""
         place, networks = self.world.zone_place(zone)
         total_ms = costs(place, networks, is_ipv6, self.world.columns).total_ms
@@ -199,7 +199,7 @@ class Router:
         )
 
     def _make_rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
-        ranked = self._ranked(zone, is_ipv6, NEAR_MIRRORS + 1)
+        ranked = self.ranked(zone, is_ipv6, NEAR_MIRRORS + 1)
         near = ranked[:NEAR_MIRRORS]
         mask = 0
         for _, index in near:
@@ -222,12 +222,12 @@ class Router:
         ):
             return row, True
         # Too few of the nearest hold the file.
-        everyone = self._ranked(zone, is_ipv6)
+        everyone = self.ranked(zone, is_ipv6)
         return make_row([entry for entry in everyone if holders >> entry[1] & 1], weights), False
 
     def _remember(self, rank: ZoneRank, near: int, row: Row) -> None:
         if self._row_count >= MAX_ROWS:
-            for known in self._ranks.values():
+            for known in list(self._ranks.values()):  # another thread may add to them
                 known.rows.clear()
             self._row_count = 0
         self._row_count += 1

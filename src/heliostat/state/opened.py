@@ -30,7 +30,14 @@ from heliostat.state.documents import (
 from heliostat.state.errors import DamagedStateError
 from heliostat.state.manifest import ZONES_ROLE, Manifest
 from heliostat.state.mapped import map_file, release_pages
-from heliostat.state.shards import BASE_KINDS, SHARD_KINDS, FoundFile, Shard, TreeShards
+from heliostat.state.shards import (
+    BASE_KINDS,
+    SHARD_KINDS,
+    SIGNATURE_SUFFIXES,
+    FoundFile,
+    Shard,
+    TreeShards,
+)
 from heliostat.state.store import StateStore
 
 MAX_TREES = 1_000
@@ -103,6 +110,20 @@ class State:
         shards = [shard.role for _, _, found in self.mounts for shard in found.shards]
         kinds = [f"{role}-{kind}" for role in shards for kind in SHARD_KINDS]
         return ["trees", "shards", *(role for role in kinds if role in self.manifest.files)]
+
+    def signature_of(self, tree: int, relative: bytes) -> bytes | None:
+        """The relative path of a file's detached signature."""
+        shards = self.shards_of(tree)
+        names = (relative + suffix for suffix in SIGNATURE_SUFFIXES)
+        return next((name for name in names if shards.find(name) is not None), None)
+
+    def shards_of(self, tree: int) -> TreeShards:
+        return next(shards for index, _, shards in self.mounts if index == tree)
+
+    def record(self, found: FoundFile, kind: str) -> bytes | None:
+        """What a file has of one of RECORD_KINDS."""
+        shard, row = self.shards_of(found.tree).shard_of(found.number)
+        return shard.record(kind, row)
 
     def find(self, path: bytes) -> FoundFile | None:
         """The file at `path`: decoded, without the leading slash. The longest prefix wins."""

@@ -78,16 +78,16 @@ class Shard:
 
     __slots__ = (
         "_mtimes",
-        "_order",
         "_sizes",
         "_trie",
-        "all_have_sha256",
         "count",
         "digests",
         "filesets",
         "first",
         "flags",
+        "has_few_patterns",
         "is_plain",
+        "order",
         "patterns",
         "records",
         "role",
@@ -121,25 +121,26 @@ class Shard:
         self.row_of: Callable[[bytes], int | None] = self._trie.get
         view = map_file(files)
         self.digests = map_bytes(disk["digests"])
-        self._order = map_file(disk["order"]).cast("H")
+        self.order = map_file(disk["order"]).cast("H")
         if (
             len(self._trie) != count
             or len(view) != count * _ROW_BYTES
             or len(self.digests) != count * SHA256_BYTES
-            or len(self._order) != count
-            or int(np.frombuffer(self._order, np.uint16).max(initial=0)) >= max(count, 1)
+            or len(self.order) != count
+            or int(np.frombuffer(self.order, np.uint16).max(initial=0)) >= max(count, 1)
         ):
             raise DamagedStateError(f"{files}: doesn't fit its path index; publish the state again")
         self._sizes = view[: 8 * count].cast("Q")
         self._mtimes = view[8 * count : 16 * count].cast("q")
         patterns = view[16 * count : 18 * count].cast("H")
         self.flags = view[18 * count :]
-        self.all_have_sha256 = bool(np.all(np.frombuffer(self.flags, np.uint8) & FLAG_SHA256))
         if count and int(np.frombuffer(patterns, np.uint16).max()) >= len(self.filesets):
             raise DamagedStateError(f"{files}: names a fileset that isn't there; publish again")
 
         self.patterns: memoryview | bytes = patterns
-        if len(self.filesets) <= SMALL_PATTERNS:
+        self.has_few_patterns = len(self.filesets) <= SMALL_PATTERNS
+        """True: `patterns` are one byte each, else two."""
+        if self.has_few_patterns:
             self.patterns = np.frombuffer(patterns, np.uint16).astype(np.uint8).tobytes()
         release_pages(view.obj)
 
@@ -169,16 +170,16 @@ class Shard:
 
     def path_at(self, place: int) -> bytes:
         """The path at a place in the order of paths, below `count`."""
-        path: bytes = self._trie.restore_key(self._order[place])
+        path: bytes = self._trie.restore_key(self.order[place])
         return path
 
     def row_at(self, place: int) -> int:
         """The row of that path."""
-        return self._order[place]
+        return self.order[place]
 
-    def place_from(self, path: bytes) -> int:
-        """The first place whose path isn't below `path`; `count` when all are."""
-        low, high = 0, self.count
+    def place_from(self, path: bytes, low: int = 0, high: int | None = None) -> int:
+        """The first place from `low` on whose path isn't below `path`; `high` when all are."""
+        high = self.count if high is None else high
         while low < high:
             middle = (low + high) // 2
             if self.path_at(middle) < path:

@@ -19,6 +19,7 @@ from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES
 
 MEDIA_TYPE = "application/metalink+xml"
 MOST_PREFERENCE = 100
+URL_END = "</url>\n"
 MAX_CONNECTIONS = 1
 """Of one client to one mirror; volunteers' machines are meant."""
 
@@ -33,9 +34,13 @@ class Alternate:
 
 
 def metalink3(
-    about: AboutFile, pieces: bytes, alternates: Sequence[Alternate], updated: datetime
+    about: AboutFile,
+    pieces: bytes,
+    alternates: Sequence[Alternate],
+    updated: datetime,
+    urls: str,
 ) -> str:
-    """The document; `pieces` and `updated` as for `metalink4`."""
+    """The document; `pieces` and `updated` as for `metalink4`, `urls` are all there are."""
     own = {name: digest.hex() for name, digest in about.digests.items()}
     return f"""<?xml version="1.0" encoding="utf-8"?>
 <metalink version="3.0" xmlns="http://www.metalinker.org/" type="dynamic"\
@@ -48,7 +53,7 @@ def metalink3(
    <verification>
 {_digests(own, "    ")}{_pieces(pieces)}   </verification>
 {_alternates(alternates)}   <resources maxconnections="{MAX_CONNECTIONS}">
-{_urls(about.sources)}   </resources>
+{urls}   </resources>
   </file>
  </files>
 </metalink>
@@ -89,14 +94,20 @@ def _alternates(alternates: Sequence[Alternate]) -> str:
     return f"   <mm0:alternates>\n{parts}   </mm0:alternates>\n"
 
 
-def _urls(sources: Sequence[Source]) -> str:
-    lines = []
-    for number, source in enumerate(sources):
-        scheme = source.url.partition(":")[0]
-        location = f' location="{source.place.country}"' if source.place.country else ""
-        preference = max(1, MOST_PREFERENCE - number)
-        lines.append(
-            f'    <url protocol="{scheme}" type="{scheme}"{location}'
-            f' preference="{preference}">{escape(source.url)}</url>\n'
-        )
-    return "".join(lines)
+def url_front(number: int, country: str, base: str) -> str:
+    """A `url` element up to the file's own part of the URL; `number` counts from 0."""
+    scheme = base.partition(":")[0]
+    location = f' location="{country}"' if country else ""
+    preference = max(1, MOST_PREFERENCE - number)
+    return (
+        f'    <url protocol="{scheme}" type="{scheme}"{location} preference="{preference}">'
+        f"{escape(base)}"
+    )
+
+
+def urls_of(sources: Sequence[Source]) -> str:
+    """The `url` elements of all sources, in their order."""
+    return "".join(
+        url_front(number, source.place.country, source.url) + URL_END
+        for number, source in enumerate(sources)
+    )

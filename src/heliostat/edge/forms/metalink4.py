@@ -11,16 +11,18 @@ from heliostat.edge.forms.xml import SHA_NAMES, escape, hashes
 from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES
 
 MEDIA_TYPE = "application/metalink4+xml"
+URL_END = "</url>\n"
 LAST_PRIORITY = 999_999
 """RFC 5854 §4.2.16.1: the lowest there is."""
 
 
-def metalink4(about: AboutFile, pieces: bytes, signature: str, updated: datetime) -> str:
+def metalink4(about: AboutFile, pieces: bytes, signature: str, updated: datetime, urls: str) -> str:
     """The document.
 
     `pieces` are the joined sha256 of its pieces of PIECE_BYTES, empty for files of one piece;
-    `signature` an armoured OpenPGP signature or ""; `updated` is when what it tells was published.
-    Sources keep their order; those of the project itself are for when all mirrors failed.
+    `signature` an armoured OpenPGP signature or ""; `updated` is when what it tells was published;
+    `urls` are the elements of mirrors (see `url_front`). The sources of `about` are those of the
+    project itself, for when all mirrors failed.
     """
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <metalink xmlns="urn:ietf:params:xml:ns:metalink">
@@ -30,14 +32,14 @@ def metalink4(about: AboutFile, pieces: bytes, signature: str, updated: datetime
   <updated>{_rfc3339(updated)}</updated>
   <file name="{escape(about.name)}">
 {_publisher(about)}    <size>{about.size_bytes}</size>
-{_digests(about)}{_pieces(pieces)}{_signature(signature)}{_torrent(about)}{_urls(about.sources)}\
+{_digests(about)}{_pieces(pieces)}{_signature(signature)}{_torrent(about)}{urls}{_last(about.sources)}\
   </file>
 </metalink>
 """
 
 
 def _rfc3339(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 
 def _publisher(about: AboutFile) -> str:
@@ -80,12 +82,13 @@ def _torrent(about: AboutFile) -> str:
     return f'    <metaurl mediatype="torrent" priority="1">{url}.torrent</metaurl>\n'
 
 
-def _urls(sources: Sequence[Source]) -> str:
-    lines = []
-    for priority, source in enumerate(sources, 1):
-        if not source.mirror:
-            priority = LAST_PRIORITY
-        country = source.place.country.lower()
-        location = f' location="{country}"' if country else ""
-        lines.append(f'    <url{location} priority="{priority}">{escape(source.url)}</url>\n')
-    return "".join(lines)
+def url_front(priority: int, country: str, base: str) -> str:
+    """A `url` element up to the file's own part of the URL; `URL_END` comes behind that."""
+    location = f' location="{country.lower()}"' if country else ""
+    return f'    <url{location} priority="{priority}">{escape(base)}'
+
+
+def _last(sources: Sequence[Source]) -> str:
+    return "".join(
+        f'    <url priority="{LAST_PRIORITY}">{escape(source.url)}{URL_END}' for source in sources
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+_SPECIAL = re.compile("[^\t\n\r !#-%'-;=?-~]")
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
@@ -19,6 +20,8 @@ SHA_NAMES: Mapping[str, str] = {
 
 def escape(text: str) -> str:
     """`text` as element content or inside an attribute's double quotes."""
+    if _SPECIAL.search(text) is None:
+        return text
     return _ILLEGAL.sub("\ufffd", text).translate(_ENTITIES)
 
 

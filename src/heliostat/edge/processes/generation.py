@@ -213,6 +213,7 @@ def _worker_place(
             repeats=around.repeats,
             is_draining=around.is_stopping(),
             has_access_log=section.access_log is not None,
+            public_url=section.public_url,
             peers=[
                 address for node in generation.config.nodes for address in node.to_node().addresses
             ],

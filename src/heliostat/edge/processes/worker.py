@@ -126,6 +126,7 @@ class WorkerTask:
     has_access_log: bool
     peers: Sequence[str] = ()
     """Addresses of the other nodes."""
+    public_url: str = "http://127.0.0.1:8080/"
 
 
 class Worker:
@@ -140,6 +141,7 @@ class Worker:
             entries=AccessEntries() if task.has_access_log else None,
             workers=task.workers,
             state_files=StateFiles(task.held, task.peers),
+            public_url=task.public_url,
         )
         self._clock = Clock()
         self._connections = Connections(limits.connections())
@@ -376,6 +378,7 @@ class Worker:
             await asyncio.sleep(FINISH_POLL_S)
         self._tell_steward()
         await self._link.close()
+        self._handler.beside.close()
 
 
 def _expire(connection: Open) -> None:

@@ -1,0 +1,122 @@
+"""What the edge itself answers 200 with: a body with its validators, so that 304 is an answer, too.
+
+Pure. (RFC 9110 §8.8, §13; RFC 9111.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+
+from heliostat.edge import answers, limits
+from heliostat.edge.answers import Answer
+from heliostat.edge.request import Fields
+
+CORS = b"Access-Control-Allow-Origin: *\r\n"
+VARY_ACCEPT = b"Vary: Accept\r\n"
+REVALIDATE = b"Cache-Control: no-cache\r\n"
+"""For what trust begins with: it is asked for again each time, and a 304 costs little."""
+SHARED = b"Cache-Control: public, max-age=%d\r\n" % limits.CONTENT_AGE_S
+OWN = b"Cache-Control: private, max-age=%d\r\n" % limits.CONTENT_AGE_S
+"""For what depends on who asks."""
+
+_TAG_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One representation. `modified_s` is -1 where no time means anything."""
+
+    full: Answer
+    not_modified: Answer
+    tag: bytes
+    modified_s: int
+
+    @classmethod
+    def of(
+        cls,
+        body: bytes,
+        media_type: str,
+        about: bytes,
+        *,
+        modified_s: int = -1,
+        status: int = 200,
+    ) -> Content:
+        """`about` are header fields: how long it may be kept, and what it varies by."""
+        tag = b'"%b"' % hashlib.blake2b(body, digest_size=_TAG_BYTES).hexdigest().encode()
+        about += b"ETag: %b\r\n" % tag
+        if modified_s >= 0:
+            about += b"Last-Modified: %b\r\n" % formatdate(modified_s, usegmt=True).encode()
+        head = (
+            f"HTTP/1.1 {status} {answers.REASONS[status]}\r\n".encode()
+            + answers.SERVER
+            + f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n".encode()
+            + b"X-Content-Type-Options: nosniff\r\n"
+            + about
+        )
+        return cls(
+            Answer(head, body),
+            Answer(b"HTTP/1.1 304 Not Modified\r\n" + answers.SERVER + about),
+            tag,
+            modified_s,
+        )
+
+    def answer(self, fields: Fields) -> Answer:
+        """200, or 304 for a client that has it."""
+        if fields.if_none_match:
+            wanted = (tag.strip().removeprefix(b"W/") for tag in fields.if_none_match.split(b","))
+            return self.not_modified if any(t in (self.tag, b"*") for t in wanted) else self.full
+        if fields.if_modified_since and self.modified_s >= 0:
+            since_s = _seconds(fields.if_modified_since)
+            if since_s is not None and self.modified_s <= since_s:
+                return self.not_modified
+        return self.full
+
+
+def _seconds(date: bytes) -> float | None:
+    try:
+        return parsedate_to_datetime(date.decode("latin-1")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+class Contents:
+    """Representations kept ready, the oldest go first; within CONTENT_BYTES.
+
+    Written by the loop and by threads beside it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[object, Content] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: object) -> Content | None:
+        return self._kept.get(key)
+
+    def keep(self, key: object, content: Content) -> Content:
+        size = _size(content)
+        if size > limits.CONTENT_ENTRY_BYTES:
+            return content
+        with self._lock:
+            if (before := self._kept.pop(key, None)) is not None:
+                self._bytes -= _size(before)
+            self._kept[key] = content
+            self._bytes += size
+            while self._bytes > limits.CONTENT_BYTES:
+                oldest = next(iter(self._kept))
+                self._bytes -= _size(self._kept.pop(oldest))
+        return content
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+_ENTRY_BYTES = 600
+"""Of an entry beside its body."""
+
+
+def _size(content: Content) -> int:
+    return len(content.full.body) + _ENTRY_BYTES

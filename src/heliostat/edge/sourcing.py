@@ -1,0 +1,182 @@
+"""Where a client gets a file or folder: mirrors in the order in which it should try them.
+
+Pure but for the router's bounded memory, which belongs to the loop: `turn_of` is called there, what
+only looks at the world (`costed`) may be called beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from heliostat.edge import answers, limits
+from heliostat.edge.clients import Client
+from heliostat.edge.forms.about import Source
+from heliostat.edge.forms.xml import escape
+from heliostat.model.place import Place
+from heliostat.routing.constants import BASE_MS, MS_PER_KM
+from heliostat.routing.router import Router
+from heliostat.routing.shares import choice_hash
+
+URL_END: Final = "</url>\n"
+UrlFront = Callable[[int, str, str], str]
+"""(number, country, base URL) → what stands before the file's own part of its URL."""
+
+GLOBAL: Final = "GLOBAL"
+"""Of `country=`: mirrors of the whole world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Mirrors by index, the first to be tried first; `shares` are those of the first ones."""
+
+    tree: int
+    is_https: bool
+    turn: tuple[int, ...]
+    position: int = 0
+    """Of the client's own among the candidates: clients with the same get the same order."""
+    shares: tuple[float, ...] = ()
+
+    @staticmethod
+    def none(like: Ordered) -> Ordered:
+        """Nobody, for the same tree and scheme."""
+        return Ordered(like.tree, like.is_https, ())
+
+
+class Sourcing:
+    """Over one router."""
+
+    def __init__(self, router: Router, last_resort: Router) -> None:
+        self.router = router
+        self._last_resort = last_resort
+        self._fronts: dict[tuple[UrlFront, int, int, int, bool], str] = {}
+
+    def turn_of(
+        self, tree: int, holders: Sequence[int], path: bytes, client: Client, *, is_https: bool
+    ) -> Ordered:
+        """Of what all the filesets `holders` have; nobody, when there is none."""
+        for router in (self.router, self._last_resort):
+            mask = -1
+            for fileset in holders:
+                mask &= router.holders(fileset, tree, is_https, client.is_ipv6)
+            ordered = self._ordered(router, tree, mask, path, client, is_https)
+            if ordered.turn:
+                return ordered
+        return Ordered(tree, is_https, ())
+
+    def among(
+        self, tree: int, mirrors: Iterable[int], path: bytes, client: Client, *, is_https: bool
+    ) -> Ordered:
+        """Of these mirrors those that can be reached, whatever they hold."""
+        router, mask = self.router, 0
+        for index in mirrors:
+            url = router.endpoint(index, tree, is_https)
+            usable = url and not router.world.mirrors[index].why_out
+            if usable and router.answers(index, url.partition(":")[0], client.is_ipv6):
+                mask |= 1 << index
+        return self._ordered(router, tree, mask, path, client, is_https)
+
+    def _ordered(
+        self, router: Router, tree: int, mask: int, path: bytes, client: Client, is_https: bool
+    ) -> Ordered:
+        rank = router.rank(client.zone, client.is_ipv6)
+        row = router.row_of(rank, mask, client.zone, client.is_ipv6)
+        if not row.mirrors:
+            return Ordered(tree, is_https, ())
+        position = row.pick(choice_hash(client.network, path))
+        shares = row.shares
+        return Ordered(
+            tree,
+            is_https,
+            row.in_turn(position),
+            position,
+            (*shares[position:], *shares[:position]),
+        )
+
+    def everyone(self, ordered: Ordered, holders: Sequence[int], client: Client) -> Ordered:
+        """The same with all that hold it, beyond those kept for a redirect; to LIST_SOURCES."""
+        mask = -1
+        for fileset in holders:
+            mask &= self.router.holders(fileset, ordered.tree, ordered.is_https, client.is_ipv6)
+        known = set(ordered.turn)
+        ranked = self.router.ranked(client.zone, client.is_ipv6)
+        more = [index for _, index in ranked if mask >> index & 1 and index not in known]
+        return replace(ordered, turn=(*ordered.turn, *more)[: limits.LIST_SOURCES])
+
+    def sources(self, ordered: Ordered, quoted: str) -> list[Source]:
+        """Their URLs; `quoted` is the percent-encoded path relative to the tree."""
+        router, found = self.router, []
+        for place, index in enumerate(ordered.turn):
+            mirror = router.world.mirrors[index].mirror
+            base = router.endpoint(index, ordered.tree, ordered.is_https)
+            share = ordered.shares[place] if place < len(ordered.shares) else 0.0
+            url = answers.url_bytes(base).decode() + quoted
+            found.append(Source(url, mirror.name, mirror.sponsor, mirror.place, share=share))
+        return found
+
+    def elements(self, ordered: Ordered, quoted: str, front: UrlFront, first: int) -> str:
+        """XML elements with their URLs: `front` makes what stands before the file's own part.
+
+        `first` is the number of the first. What `front` makes is remembered: a metalink's twenty
+        URLs would else cost more than all the rest of it.
+        """
+        fronts, known = [], self._fronts
+        for number, index in enumerate(ordered.turn, first):
+            key = (front, number, index, ordered.tree, ordered.is_https)
+            text = known.get(key)
+            if text is None:
+                if len(known) >= limits.PARTS_REMEMBERED:
+                    known.clear()
+                base = self.router.endpoint(index, ordered.tree, ordered.is_https)
+                country = self.router.world.mirrors[index].mirror.place.country
+                text = known[key] = front(number, country, answers.url_bytes(base).decode())
+            fronts.append(text)
+        rest = escape(quoted) + URL_END
+        return rest.join((*fronts, ""))
+
+    def of_project(
+        self, tree: int, relative: bytes, quoted: str, *, is_https: bool
+    ) -> list[Source]:
+        """The project's own servers, for when no mirror can: the tree's fallbacks, and origin."""
+        plain, found = self.router.world.trees[tree], []
+        is_metadata = self.router.world.metadata[tree](relative)
+        for base in (*(() if is_metadata else plain.fallback), plain.origin):
+            is_secure = base.startswith("https:")
+            if base and (is_secure or not is_https) and (plain.http_may_get_https or not is_secure):
+                found.append(Source(answers.url_bytes(base).decode() + quoted, ""))
+        return found
+
+    def costed(self, sources: Sequence[Source], ordered: Ordered, client: Client) -> list[Source]:
+        """The same sources with what each costs the client, and how far it is."""
+        columns = self.router.costs_of(client.zone, client.is_ipv6)
+        here = self.place_of(client)
+        found = []
+        for place, source in enumerate(sources):
+            if place >= len(ordered.turn):
+                found.append(source)
+                continue
+            parts = columns.parts(ordered.turn[place])
+            has_both = None not in (here.latitude, source.place.latitude)
+            km = max(0.0, (parts.distance_ms - BASE_MS) / MS_PER_KM) if has_both else None
+            if km is not None and not parts.distance_ms:
+                km = None  # its own network: no distance was asked for
+            found.append(replace(source, cost=parts, distance_km=km))
+        return found
+
+    def place_of(self, client: Client) -> Place:
+        return self.router.world.zone_place(client.zone)[0]
+
+
+def in_countries(sources: Sequence[Source], countries: Sequence[str]) -> list[Source]:
+    """Those in some of the countries; all of them for GLOBAL."""
+    if GLOBAL in countries or not countries:
+        return list(sources)
+    return [source for source in sources if source.place.country in countries]
+
+
+def over(sources: Sequence[Source], protocols: Sequence[str]) -> list[Source]:
+    """Those of some of the protocols ("http", "https"); all of them for none."""
+    if not protocols:
+        return list(sources)
+    return [source for source in sources if source.url.partition(":")[0] in protocols]
