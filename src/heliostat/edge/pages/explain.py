@@ -1,32 +1,23 @@
-"""HTML for people: the explanation of one decision. No scripts, everything escaped."""
+"""One decision explained: who was considered, what each costs, why the choice fell as it did."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
+from typing import Final
 
+from heliostat.edge.pages.shell import document
+from heliostat.edge.pages.text import shown, web_href
 from heliostat.model.decision import Answer, Decision
 
-_STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.4rem;overflow-wrap:anywhere}
-p,td{overflow-wrap:anywhere}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:left;vertical-align:top;padding:.35rem .9rem .35rem 0}
-td.n,th.n{text-align:right;white-space:nowrap}
-td:last-child,th:last-child{width:5.5rem;white-space:nowrap;padding-right:0}
-tr{border-bottom:1px solid #8884}
-small{display:block;opacity:.75}
+_STYLE: Final = """
+main{max-width:48rem}
+tr td:last-child,tr th:last-child{width:5.5rem;white-space:nowrap}
+small{display:block;color:var(--dim)}
 small:empty{display:none}
 tr.no{opacity:.65}
-.bar{display:inline-block;height:.7rem;background:#d98a00;border-radius:.2rem}
 .choice{font-weight:600}
-footer{font-size:.8rem;opacity:.8;margin-top:2rem}
 """.strip()
-
-_URL = re.compile(r"https?://[^\s()<>\"',;]+[^\s()<>\"',;.]")
 
 _ANSWERS = {
     Answer.MIRROR: "is sent to",
@@ -55,28 +46,19 @@ def explain_page(decision: Decision, notices: Sequence[str]) -> str:
         )
         if part
     )
-    choice = f' <span class="choice">{escape(decision.choice)}</span>' if decision.choice else ""
+    choice = f' <span class="choice">{shown(decision.choice)}</span>' if decision.choice else ""
     location = ""
     if decision.location:
-        url = escape(decision.location)
-        location = f'<p><a href="{url}">{url}</a></p>'
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{escape(decision.path)}: why this mirror</title><style>{_STYLE}</style></head><body>
-<h1>{escape(decision.path)}</h1>
-<p>A client at {escape(decision.address)} ({escape(where)}; zone {decision.zone})
-{_ANSWERS[decision.answer]}{choice}.</p>
-{location}
-{_table(decision)}
-<footer>{"".join(f"<p>{_linked(notice)}</p>" for notice in notices)}</footer>
-</body></html>
-"""
-
-
-def _linked(text: str) -> str:
-    """`text` escaped, with its http(s) URLs as links."""
-    return _URL.sub(r'<a href="\g<0>">\g<0></a>', escape(text))
+        url = web_href(decision.location)
+        location = f'<p><a href="{url}">{url}</a></p>\n'
+    return document(
+        f"{decision.path}: why this mirror",
+        f"<h1>{shown(decision.path)}</h1>\n"
+        f"<p>A client at {escape(decision.address)} ({escape(where)}; zone {decision.zone})\n"
+        f"{_ANSWERS[decision.answer]}{choice}.</p>\n{location}{_table(decision)}\n",
+        style=_STYLE,
+        notices=notices,
+    )
 
 
 def _table(decision: Decision) -> str:
@@ -89,13 +71,15 @@ def _table(decision: Decision) -> str:
         bar = ""
         if share is not None:
             bar = f'<span class="bar" style="width:{share * 2.5:.2f}rem"></span> {share:.0%}'
-        why = escape(entry.reason) if entry.reason else ""
+        state = "" if entry.eligible else ' class="no"'
+        why = shown(entry.reason) if entry.reason else ""
         rows.append(
-            f"<tr{'' if entry.eligible else ' class=no'}><td>{escape(entry.mirror)}"
+            f"<tr{state}><td>{shown(entry.mirror)}"
             f"<small>{why}</small><small>{escape(str(entry.cost))}</small></td>"
             f'<td class="n">{entry.cost.total_ms:.1f} ms</td><td>{bar}</td></tr>'
         )
     return (
-        '<table><thead><tr><th>mirror</th><th class="n">cost</th><th>share</th></tr></thead>'
+        '<table><thead><tr><th scope="col">mirror</th><th scope="col" class="n">cost</th>'
+        '<th scope="col">share</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
