@@ -16,6 +16,7 @@ ALL_VARIABLE = "HELIOSTAT_CLIENTS"
 """Set by `make clients`: all clients, not only those of `test_short.py`."""
 
 IMAGE = "files/8.0/image-8.0.iso"
+IMAGE_NAME = "image-8.0.iso"
 IMAGE_BYTES = 6 * 1024 * 1024 + 12_345
 """Seven pieces, the last one short."""
 

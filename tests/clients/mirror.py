@@ -11,8 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
-import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,7 +109,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def dies_after(self, sent_bytes: int) -> Iterator[None]:
-        """It resets each connection after so many bytes of a body; smaller files arrive whole."""
+        """It closes each connection after so many bytes of a body; smaller files arrive whole."""
         self.stop()
         server = self._nginx
         self._cut = _CuttingServer((server.address, server.port), self.root, sent_bytes)
@@ -122,11 +120,15 @@ class Mirror:
             self.stop()
             self.start()
 
-    @contextlib.contextmanager
-    def slow(self, bytes_per_s: int) -> Iterator[None]:
+    def slow(self, bytes_per_s: int) -> contextlib.AbstractContextManager[None]:
         """Each connection gets no more than that."""
+        return self.with_lines(f"limit_rate {bytes_per_s};")
+
+    @contextlib.contextmanager
+    def with_lines(self, lines: str) -> Iterator[None]:
+        """nginx has further lines in its server block."""
         self.stop()
-        self._nginx.server_lines = f"{ACCESS_LOG} limit_rate {bytes_per_s};"
+        self._nginx.server_lines = f"{ACCESS_LOG} {lines}"
         self.start()
         try:
             yield
@@ -252,10 +254,7 @@ class _CuttingHandler(SimpleHTTPRequestHandler):
         self._note(path, 206 if asked else 200, len(part))
         self.wfile.write(part)
         if len(part) < len(body):
-            # A reset, as a machine that lost its process sends: no orderly end of the connection.
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.close_connection = True
+            self.close_connection = True  # as the system does for a process that was killed
 
     def _note(self, path: str, status: int, sent_bytes: int) -> None:
         agent = self.headers.get("User-Agent", "")

@@ -174,6 +174,18 @@ path = "places.csv"
             (declared / f"{name}.toml").write_text(text)
         return declared
 
+    def original(self, path: str) -> Path:
+        """The file of a path on the edge, in its tree."""
+        return self.folder / "trees" / path
+
+    @contextlib.contextmanager
+    def corrupt(self, path: str, at_byte: int) -> Iterator[None]:
+        """No mirror has it right."""
+        with contextlib.ExitStack() as stack:
+            for mirror in self.mirrors.values():
+                stack.enter_context(mirror.corrupt(path, at_byte))
+            yield
+
     # asking
 
     @property
