@@ -182,6 +182,9 @@ def test_who_accepts_a_metalink_gets_one(edge: EdgeProcess, accept: str, media_t
     assert reply.status == 200
     assert reply["content-type"] == media_type
     assert reply["vary"] == "Accept"
+    ending = "meta4" if "metalink4" in media_type else "metalink"
+    wanted = f'attachment; filename="big-1.10.iso.{ending}"'
+    assert reply["content-disposition"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -355,6 +358,14 @@ def test_large_folders_come_in_pages_that_make_up_the_whole(edge: EdgeProcess) -
         if not following:
             break
     assert names == [f"{number:04d}" for number in range(2_500)]
+
+
+def test_a_browser_is_shown_the_way_from_what_is_not_there(edge: EdgeProcess) -> None:
+    page = get(edge, "/iso/none/nothing%3Cb%3E.iso", Accept="text/html")
+    assert page.status == 404
+    assert b'href="/iso/"' in page.body
+    assert b"nothing&lt;b&gt;.iso" in page.body
+    assert get(edge, "/iso/none").body == b"This file is not in the catalog.\n"
 
 
 def test_a_folder_without_its_slash_is_sent_to_it(edge: EdgeProcess) -> None:

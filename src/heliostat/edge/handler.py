@@ -175,7 +175,7 @@ class Handler:
         found = serving.state.find(path)
         if found is not None and (query or not found.flags & FLAG_BODY):
             answer = serving.forms.answer(form, path, found, asker)
-            return answers.NOT_FOUND if answer is None else answer
+            return serving.paths.not_found(path, asker) if answer is None else answer
         return self._file_or_other(serving, method, target, path, query, asker, peer)
 
     def _file_or_other(
@@ -217,7 +217,7 @@ class Handler:
             self._sent_to = redirect.mirror
             self._count(redirect, client, is_get and fields.is_download)
             if not redirect.is_served:
-                return answers.NO_MIRROR
+                return serving.paths.unavailable(path, asker)
             return Answer(redirect.head, is_counted=True)
 
         answer = as_file(path)
@@ -225,7 +225,7 @@ class Handler:
             answer = serving.lists.answer(path, query, asker, may_say_ip=peer.is_trusted)
         if answer is None:
             answer = serving.paths.answer(path, query, asker, as_file)
-        return answers.NOT_FOUND if answer is None else answer
+        return serving.paths.not_found(path, asker) if answer is None else answer
 
     def _count(self, redirect: Redirect, client: Client, is_download: bool) -> None:
         """Notes a redirect; a plain one as the fast lane notes its own."""

@@ -81,6 +81,9 @@ CONTENT_AGE_S: Final = 60
 PAGE_ENTRIES: Final = 1_000
 """Entries of a folder on one page."""
 
+FOLDERS_ABOVE: Final = 6
+"""Folders above a missing path that are looked for, to show the way."""
+
 SUMS_FILES: Final = 50_000
 """Files of a folder that has a list of checksums."""
 

@@ -16,7 +16,7 @@ from heliostat.edge.forms import checksums
 from heliostat.edge.forms.about import Listing, ListingEntry
 from heliostat.edge.forms.listing_json import listing_json
 from heliostat.edge.negotiate import accepts_html, by_suffix, prefers_json
-from heliostat.edge.pagestub import error_page, listing_page
+from heliostat.edge.pages import error_page, listing_page
 from heliostat.edge.represent import Asker, Representations
 from heliostat.edge.target import quote, quote_text
 from heliostat.model.patterns import PathTest, path_test
@@ -66,6 +66,34 @@ class Paths:
         if name in SUMS_NAMES:
             return self._sums(path, name, asker)
         return self._gone(path, asker)
+
+    def not_found(self, path: bytes, asker: Asker) -> Answer:
+        """404: for browsers with the way to the nearest folder above that is there."""
+        if not accepts_html(asker.fields.accept):
+            return answers.NOT_FOUND
+        above = path.rstrip(b"/")
+        for _ in range(limits.FOLDERS_ABOVE):
+            above = above.rpartition(b"/")[0]
+            if not above or folders.is_folder(self._state, above + b"/"):
+                break
+        else:
+            above = b""
+        tree, _ = self._tree_of(path)
+        page = error_page(
+            404,
+            path="/" + path.decode("utf-8", "replace"),
+            link="/" + quote_text(above) + "/" if above else "/",
+            publisher=self._state.trees[tree].publisher if tree >= 0 else "",
+        )
+        return answers.plain(404, page, content_type=answers.HTML, extra=VARY_ACCEPT)
+
+    def unavailable(self, path: bytes, asker: Asker) -> Answer:
+        """503: in the catalog, and nobody can serve it now."""
+        if not accepts_html(asker.fields.accept):
+            return answers.NO_MIRROR
+        page = error_page(503, path="/" + path.decode("utf-8", "replace"))
+        wait = b"Retry-After: 60\r\n" + VARY_ACCEPT
+        return answers.plain(503, page, content_type=answers.HTML, extra=wait)
 
     # aliases, and what isn't there any more
 

@@ -17,7 +17,7 @@ from heliostat.edge.content import CORS, OWN, REVALIDATE, SHARED, VARY_ACCEPT, C
 from heliostat.edge.forms import checksums, lists, metalink3, metalink4, torrent
 from heliostat.edge.forms.about import AboutFile
 from heliostat.edge.negotiate import Form, accepts_html, prefers_json
-from heliostat.edge.pagestub import mirrors_page
+from heliostat.edge.pages import mirrors_page
 from heliostat.edge.request import Fields
 from heliostat.edge.sourcing import Ordered, Sourcing
 from heliostat.edge.target import quote_text
@@ -162,7 +162,9 @@ class Representations:
                 updated,
                 urls,
             )
-            return Content.of(text.encode(), metalink4.MEDIA_TYPE, OWN + VARY_ACCEPT)
+            name = found.relative.rpartition(b"/")[2].decode("utf-8", "replace")
+            saved = _disposition(f"{name}.meta4")
+            return Content.of(text.encode(), metalink4.MEDIA_TYPE, OWN + VARY_ACCEPT + saved)
         about = self.about(path, found, ordered, asker)
         if form is Form.METALINK:
             text = metalink3.metalink3(
@@ -172,15 +174,15 @@ class Representations:
                 updated,
                 metalink3.urls_of(about.sources),
             )
-            return Content.of(text.encode(), metalink3.MEDIA_TYPE, OWN + VARY_ACCEPT)
+            saved = _disposition(f"{about.name}.metalink")
+            return Content.of(text.encode(), metalink3.MEDIA_TYPE, OWN + VARY_ACCEPT + saved)
         if form is Form.MAGNET:
             return Content.of(f"{about.magnet}\n".encode(), answers.TEXT, OWN)
         if form is Form.TORRENT:
             seeds = [source.url for source in about.sources]
-            name = about.name.replace('"', "_")
-            about_it = OWN + _disposition(f"{name}.torrent")
             body = self._torrent(found).file(self._url_of(about, "torrent"), seeds)
-            return Content.of(body, torrent.MEDIA_TYPE, about_it)
+            saved = _disposition(f"{about.name}.torrent")
+            return Content.of(body, torrent.MEDIA_TYPE, OWN + saved)
         return self._mirror_list(kind, about, ordered, asker)
 
     def _mirror_list(self, kind: str, about: AboutFile, ordered: Ordered, asker: Asker) -> Content:
@@ -277,7 +279,11 @@ def _list_kind(fields: Fields) -> str:
 
 
 def _disposition(name: str) -> bytes:
-    """RFC 6266: the name that a browser saves it under."""
+    """RFC 6266: the name it is saved under.
+
+    aria2 takes a metalink at the file's own URL for the file, and saves it in its place, unless it
+    is told of another name.
+    """
     plain = "".join(char if " " <= char <= "~" and char not in '\\"' else "_" for char in name)
     return f'Content-Disposition: attachment; filename="{plain}"\r\n'.encode()
 
