@@ -119,7 +119,7 @@ class Stage:
         self.heliostat("state", "publish")
         if self.edge.running:
             version = self.published_version()
-            until(lambda: self._status()["state"]["version"] == version)
+            until(lambda: self._status()["state"] == version)
         for mirror in self.mirrors.values():
             mirror.forget()
 
@@ -234,6 +234,13 @@ def run(*command: str, cwd: Path | None = None, **environ: str) -> Ran:
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def done(*command: str, cwd: Path | None = None) -> Ran:
+    """The same of a program that must end well."""
+    ran = run(*command, cwd=cwd)
+    assert ran.code == 0, ran.said
+    return ran
 
 
 def until(what: Callable[[], object], within_s: float = PATIENCE_S) -> None:

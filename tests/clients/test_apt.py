@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.stage import Ran, Stage, agent, run, sha256, standing
+from tests.clients.stage import Ran, Stage, agent, done, run, sha256, standing
 
 pytestmark = [
     pytest.mark.needs("nginx"),
@@ -97,12 +97,6 @@ class Debian:
     before: Path
     """The tree as it was one release earlier."""
     package: Path
-
-
-def done(*command: str, cwd: Path | None = None) -> Ran:
-    ran = run(*command, cwd=cwd)
-    assert ran.code == 0, ran.err
-    return ran
 
 
 @pytest.fixture(scope="module")
