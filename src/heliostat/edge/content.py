@@ -9,6 +9,7 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+from typing import TypeVar
 
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
@@ -23,6 +24,8 @@ OWN = b"Cache-Control: private, max-age=%d\r\n" % limits.CONTENT_AGE_S
 """For what depends on who asks."""
 
 _TAG_BYTES = 12
+_ENTRY_BYTES = 600
+"""Of an entry beside its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ class Content:
             modified_s,
         )
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.full.body) + _ENTRY_BYTES
+
     def answer(self, fields: Fields) -> Answer:
         """200, or 304 for a client that has it."""
         if fields.if_none_match:
@@ -82,6 +89,51 @@ def _seconds(date: bytes) -> float | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A representation but for the part that goes by who asks: that stands between two others.
+
+    So what is kept ready is as much as there are files, not files times zones.
+    """
+
+    head: bytes
+    """Up to the number of Content-Length."""
+    about: bytes
+    """Header fields behind that."""
+    front: bytes
+    back: bytes
+    tag: bytes
+
+    @classmethod
+    def of(cls, front: bytes, back: bytes, media_type: str, about: bytes) -> Composed:
+        head = (
+            b"HTTP/1.1 200 OK\r\n"
+            + answers.SERVER
+            + f"Content-Type: {media_type}\r\n".encode()
+            + b"X-Content-Type-Options: nosniff\r\n"
+            + about
+            + b"Content-Length: "
+        )
+        tag = hashlib.blake2b(front + b"\0" + back, digest_size=_TAG_BYTES).hexdigest().encode()
+        return cls(head, about, front, back, tag)
+
+    def answer(self, middle: bytes, middle_tag: int, fields: Fields) -> Answer:
+        """The whole; `middle_tag` is a number that stands for `middle`."""
+        tag = b'"%b-%x"' % (self.tag, middle_tag)
+        if fields.if_none_match and tag in fields.if_none_match:
+            not_modified = b"HTTP/1.1 304 Not Modified\r\n%b%bETag: %b\r\n"
+            return Answer(not_modified % (answers.SERVER, self.about, tag))
+        body = b"".join((self.front, middle, self.back))
+        return Answer(b"%b%d\r\nETag: %b\r\n" % (self.head, len(body), tag), body)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.front) + len(self.back) + _ENTRY_BYTES
+
+
+ReadyT = TypeVar("ReadyT", Content, Composed)
+
+
 class Contents:
     """Representations kept ready, the oldest go first; within CONTENT_BYTES.
 
@@ -89,34 +141,31 @@ class Contents:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[object, Content] = {}
+        self._kept: dict[object, Content | Composed] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
     def get(self, key: object) -> Content | None:
-        return self._kept.get(key)
+        found = self._kept.get(key)
+        return found if isinstance(found, Content) else None
 
-    def keep(self, key: object, content: Content) -> Content:
-        size = _size(content)
+    def composed(self, key: object) -> Composed | None:
+        found = self._kept.get(key)
+        return found if isinstance(found, Composed) else None
+
+    def keep(self, key: object, content: ReadyT) -> ReadyT:
+        size = content.size_bytes
         if size > limits.CONTENT_ENTRY_BYTES:
             return content
         with self._lock:
             if (before := self._kept.pop(key, None)) is not None:
-                self._bytes -= _size(before)
+                self._bytes -= before.size_bytes
             self._kept[key] = content
             self._bytes += size
             while self._bytes > limits.CONTENT_BYTES:
                 oldest = next(iter(self._kept))
-                self._bytes -= _size(self._kept.pop(oldest))
+                self._bytes -= self._kept.pop(oldest).size_bytes
         return content
 
     def __len__(self) -> int:
         return len(self._kept)
-
-
-_ENTRY_BYTES = 600
-"""Of an entry beside its body."""
-
-
-def _size(content: Content) -> int:
-    return len(content.full.body) + _ENTRY_BYTES

@@ -66,6 +66,9 @@ WORK_WAITING: Final = 64
 WORK_TIME_S: Final = 20.0
 """Longest wait for an answer made beside the loop; then the connection is closed."""
 
+ORDERS_REMEMBERED: Final = 30_000
+"""Orders of mirrors whose metalink elements are kept; about 0.4 kB each."""
+
 INLINE_PIECES: Final = 400
 """Pieces of a file whose metalink is made at once (0.1 ms); of longer ones beside the loop."""
 

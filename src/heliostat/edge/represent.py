@@ -13,9 +13,19 @@ from datetime import UTC, datetime
 from heliostat.edge import answers, limits
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client
-from heliostat.edge.content import CORS, OWN, REVALIDATE, SHARED, VARY_ACCEPT, Content, Contents
+from heliostat.edge.content import (
+    CORS,
+    OWN,
+    REVALIDATE,
+    SHARED,
+    VARY_ACCEPT,
+    Composed,
+    Content,
+    Contents,
+)
 from heliostat.edge.forms import checksums, lists, metalink3, metalink4, torrent
 from heliostat.edge.forms.about import AboutFile
+from heliostat.edge.forms.xml import escape
 from heliostat.edge.negotiate import Form, accepts_html, prefers_json
 from heliostat.edge.pages import mirrors_page
 from heliostat.edge.request import Fields
@@ -29,6 +39,9 @@ from heliostat.state.shards import FLAG_BODY, FLAG_SIGNED, FLAG_TORRENT, FLAG_ZS
 ZSYNC_TYPE = "application/x-zsync"
 BYTES_TYPE = "application/octet-stream"
 SIGNATURE_BEGIN = b"-----BEGIN PGP"
+
+_BETWEEN = "\0"
+"""Stands for what goes by who asks; no document has it."""
 
 _TEXT_SUFFIXES = (b".txt", b".sha256", b".sha512", b".sha1", b".md5", b".asc", b"SUMS", b"SUM")
 
@@ -82,6 +95,8 @@ class Representations:
             return self._of_file(form, found, fields, self._zsync)
         if form in (Form.TORRENT, Form.MAGNET) and not found.flags & FLAG_TORRENT:
             return None
+        if form is Form.META4:
+            return self._meta4(path, found, asker)
         kind = _list_kind(fields) if form is Form.MIRRORLIST else ""
         ordered = self._ordered(path, found, asker)
         key = (form, kind, found.number, ordered.position, *_way(asker))
@@ -152,19 +167,7 @@ class Representations:
         ordered: Ordered,
         asker: Asker,
     ) -> Content:
-        updated, quoted = self._state.published_at, quote_text(found.relative)
-        if form is Form.META4:
-            urls = self._sourcing.elements(ordered, quoted, metalink4.url_front, 1)
-            text = metalink4.metalink4(
-                self.about(path, found, Ordered.none(ordered), asker),
-                self._pieces(found).get("pieces", b""),
-                self._signature(found),
-                updated,
-                urls,
-            )
-            name = found.relative.rpartition(b"/")[2].decode("utf-8", "replace")
-            saved = _disposition(f"{name}.meta4")
-            return Content.of(text.encode(), metalink4.MEDIA_TYPE, OWN + VARY_ACCEPT + saved)
+        updated = self._state.published_at
         about = self.about(path, found, ordered, asker)
         if form is Form.METALINK:
             text = metalink3.metalink3(
@@ -184,6 +187,34 @@ class Representations:
             saved = _disposition(f"{about.name}.torrent")
             return Content.of(body, torrent.MEDIA_TYPE, OWN + saved)
         return self._mirror_list(kind, about, ordered, asker)
+
+    def _meta4(self, path: bytes, found: FoundFile, asker: Asker) -> Answer:
+        ordered = self._ordered(path, found, asker)
+        key = (Form.META4, found.number, asker.is_https)
+
+        def work(composed: Composed) -> Answer:
+            quoted = escape(quote_text(found.relative)).encode()
+            urls, tag = self._sourcing.elements(ordered, quoted, metalink4.url_front, 1)
+            return composed.answer(urls, tag, asker.fields)
+
+        def make() -> Composed:
+            about = self.about(path, found, Ordered.none(ordered), asker)
+            text = metalink4.metalink4(
+                about,
+                self._pieces(found).get("pieces", b""),
+                self._signature(found),
+                self._state.published_at,
+                _BETWEEN,
+            )
+            front, _, back = text.encode().partition(_BETWEEN.encode())
+            about_it = OWN + VARY_ACCEPT + _disposition(f"{about.name}.meta4")
+            made = Composed.of(front, back, metalink4.MEDIA_TYPE, about_it)
+            return self._contents.keep(key, made)
+
+        ready = self._contents.composed(key)
+        if ready is None and found.size_bytes // PIECE_BYTES > limits.INLINE_PIECES:
+            return answers.deferred(lambda: work(make()))
+        return work(ready or make())
 
     def _mirror_list(self, kind: str, about: AboutFile, ordered: Ordered, asker: Asker) -> Content:
         if kind == "text":

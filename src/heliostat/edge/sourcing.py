@@ -6,6 +6,7 @@ only looks at the world (`costed`) may be called beside it.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,13 +14,12 @@ from typing import Final
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client
 from heliostat.edge.forms.about import Source
-from heliostat.edge.forms.xml import escape
 from heliostat.model.place import Place
 from heliostat.routing.constants import BASE_MS, MS_PER_KM
 from heliostat.routing.router import Router
-from heliostat.routing.shares import choice_hash
+from heliostat.routing.shares import EMPTY_ROW, Row, choice_hash
 
-URL_END: Final = "</url>\n"
+URL_END: Final = b"</url>\n"
 UrlFront = Callable[[int, str, str], str]
 """(number, country, base URL) → what stands before the file's own part of its URL."""
 
@@ -29,14 +29,20 @@ GLOBAL: Final = "GLOBAL"
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Mirrors by index, the first to be tried first; `shares` are those of the first ones."""
+    """Mirrors by index, the first to be tried first."""
 
     tree: int
     is_https: bool
     turn: tuple[int, ...]
     position: int = 0
     """Of the client's own among the candidates: clients with the same get the same order."""
-    shares: tuple[float, ...] = ()
+    row: Row = EMPTY_ROW
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the first ones of `turn`."""
+        shares = self.row.shares
+        return (*shares[self.position :], *shares[: self.position])
 
     @staticmethod
     def none(like: Ordered) -> Ordered:
@@ -50,7 +56,10 @@ class Sourcing:
     def __init__(self, router: Router, last_resort: Router) -> None:
         self.router = router
         self._last_resort = last_resort
-        self._fronts: dict[tuple[UrlFront, int, int, int, bool], str] = {}
+        self._fronts: dict[tuple[UrlFront, int, int, int, bool], bytes] = {}
+        self._arounds: dict[
+            tuple[UrlFront, tuple[int, ...], int, bool], tuple[list[bytes], int]
+        ] = {}
 
     def turn_of(
         self, tree: int, holders: Sequence[int], path: bytes, client: Client, *, is_https: bool
@@ -85,14 +94,7 @@ class Sourcing:
         if not row.mirrors:
             return Ordered(tree, is_https, ())
         position = row.pick(choice_hash(client.network, path))
-        shares = row.shares
-        return Ordered(
-            tree,
-            is_https,
-            row.in_turn(position),
-            position,
-            (*shares[position:], *shares[:position]),
-        )
+        return Ordered(tree, is_https, row.in_turn(position), position, row)
 
     def everyone(self, ordered: Ordered, holders: Sequence[int], client: Client) -> Ordered:
         """The same with all that hold it, beyond those kept for a redirect; to LIST_SOURCES."""
@@ -106,34 +108,49 @@ class Sourcing:
 
     def sources(self, ordered: Ordered, quoted: str) -> list[Source]:
         """Their URLs; `quoted` is the percent-encoded path relative to the tree."""
-        router, found = self.router, []
+        router, found, shares = self.router, [], ordered.shares
         for place, index in enumerate(ordered.turn):
             mirror = router.world.mirrors[index].mirror
             base = router.endpoint(index, ordered.tree, ordered.is_https)
-            share = ordered.shares[place] if place < len(ordered.shares) else 0.0
+            share = shares[place] if place < len(shares) else 0.0
             url = answers.url_bytes(base).decode() + quoted
             found.append(Source(url, mirror.name, mirror.sponsor, mirror.place, share=share))
         return found
 
-    def elements(self, ordered: Ordered, quoted: str, front: UrlFront, first: int) -> str:
-        """XML elements with their URLs: `front` makes what stands before the file's own part.
+    def elements(
+        self, ordered: Ordered, quoted: bytes, front: UrlFront, first: int
+    ) -> tuple[bytes, int]:
+        """XML elements with their URLs, and a number that stands for their order.
 
-        `first` is the number of the first. What `front` makes is remembered: a metalink's twenty
-        URLs would else cost more than all the rest of it.
+        `front` makes what stands before the file's own part, `first` is the number of the first.
+        What stands around that part is remembered, and only joined again: a metalink's twenty URLs
+        would else cost more than all the rest of it.
         """
-        fronts, known = [], self._fronts
+        key = (front, ordered.turn, ordered.tree, ordered.is_https)
+        around = self._arounds.get(key)
+        if around is None:
+            if len(self._arounds) >= limits.ORDERS_REMEMBERED:
+                self._arounds.clear()
+            around = self._arounds[key] = self._around(ordered, front, first)
+        return quoted.join(around[0]), around[1]
+
+    def _around(self, ordered: Ordered, front: UrlFront, first: int) -> tuple[list[bytes], int]:
+        parts = []
         for number, index in enumerate(ordered.turn, first):
             key = (front, number, index, ordered.tree, ordered.is_https)
-            text = known.get(key)
-            if text is None:
-                if len(known) >= limits.PARTS_REMEMBERED:
-                    known.clear()
+            part = self._fronts.get(key)
+            if part is None:
+                if len(self._fronts) >= limits.PARTS_REMEMBERED:
+                    self._fronts.clear()
                 base = self.router.endpoint(index, ordered.tree, ordered.is_https)
                 country = self.router.world.mirrors[index].mirror.place.country
-                text = known[key] = front(number, country, answers.url_bytes(base).decode())
-            fronts.append(text)
-        rest = escape(quoted) + URL_END
-        return rest.join((*fronts, ""))
+                begun = front(number, country, answers.url_bytes(base).decode()).encode()
+                part = self._fronts[key] = begun if number == first else URL_END + begun
+            parts.append(part)
+        if parts:
+            parts.append(URL_END)
+        tag = zlib.crc32(b"".join(parts))
+        return parts, tag
 
     def of_project(
         self, tree: int, relative: bytes, quoted: str, *, is_https: bool
