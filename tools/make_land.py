@@ -16,6 +16,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ LEAST_AREA_UNITS2 = 3.0
 """A fifth of a square degree: a pixel or two of a map 1,000 pixels wide."""
 
 Point = tuple[int, int]
+"""x and y on the map."""
+Position = tuple[float, float]
+"""Longitude and latitude in degrees."""
 
 
 def main() -> None:
@@ -77,18 +81,16 @@ def rings(topology: dict[str, Any]) -> list[list[Point]]:
     for geometry in topology["objects"]["land"]["geometries"]:
         for polygon in geometry["arcs"]:
             for ring in polygon:
-                points: list[tuple[float, float]] = []
+                points: list[Position] = []
                 for index in ring:
                     arc = arcs[index] if index >= 0 else arcs[~index][::-1]
                     points += arc[1:] if points else arc
                 if max(latitude for _, latitude in points) > SOUTH_DEG:
-                    found.append(_rounded(points))
+                    found += [_rounded(part) for part in within_180(points)]
     return [ring for ring in map(simplified, found) if len(ring) >= 3]
 
 
-def _arc(
-    deltas: list[list[int]], scale: list[float], translate: list[float]
-) -> list[tuple[float, float]]:
+def _arc(deltas: list[list[int]], scale: list[float], translate: list[float]) -> list[Position]:
     x = y = 0
     points = []
     for step_x, step_y in deltas:
@@ -97,10 +99,37 @@ def _arc(
     return points
 
 
-def _rounded(points: list[tuple[float, float]]) -> list[Point]:
+def within_180(points: list[Position]) -> list[list[Position]]:
+    """The ring cut at 180° of longitude: its sources join what reaches over it (Chukotka)."""
+    unwound, turns = [points[0]], 0
+    for before, (longitude, latitude) in pairwise(points):
+        step = (longitude - before[0]) / 360
+        turns -= round(step)
+        unwound.append((longitude + 360 * turns, latitude))
+    parts = []
+    for turn in (-1, 0, 1):
+        moved = [(longitude + 360 * turn, latitude) for longitude, latitude in unwound]
+        parts.append(_beside(_beside(moved, -180, is_east=True), 180, is_east=False))
+    return [part for part in parts if len(part) >= 3]
+
+
+def _beside(ring: list[Position], meridian: float, *, is_east: bool) -> list[Position]:
+    """The part of a closed ring on one side of a meridian (Sutherland and Hodgman 1974)."""
+    found = []
+    for before, after in pairwise([*ring, *ring[:1]]):
+        is_in, was_in = (after[0] > meridian) == is_east, (before[0] > meridian) == is_east
+        if is_in != was_in:
+            share = (meridian - before[0]) / (after[0] - before[0])
+            found.append((meridian, before[1] + share * (after[1] - before[1])))
+        if is_in:
+            found.append(after)
+    return found
+
+
+def _rounded(points: list[Position]) -> list[Point]:
     """On the map in whole units, without points that fall together."""
     ring: list[Point] = []
-    for longitude, latitude in points[:-1]:
+    for longitude, latitude in points:
         point = (
             round((longitude + 180) * UNITS_PER_DEGREE),
             round((90 - latitude) * UNITS_PER_DEGREE),
@@ -108,7 +137,7 @@ def _rounded(points: list[tuple[float, float]]) -> list[Point]:
         if ring and ring[-1] == point:
             continue
         ring.append(point)
-    return ring
+    return ring[:-1] if ring[0] == ring[-1] else ring
 
 
 def simplified(ring: list[Point]) -> list[Point]:

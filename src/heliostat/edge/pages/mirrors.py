@@ -16,7 +16,7 @@ from heliostat.edge.pages.verify import Command, aria2, commands, signature_name
 FIRST_MIRRORS: Final = 12
 """Shown at once; the others unfold."""
 
-_DIGEST_NAMES: Final = {"sha512": "SHA-512", "sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
+_DIGEST_NAMES: Final = {"sha256": "SHA-256", "sha512": "SHA-512", "sha1": "SHA-1", "md5": "MD5"}
 
 _STYLE: Final = f"""
 .get{{display:flex;flex-wrap:wrap;gap:.6rem;align-items:center;margin:1.1rem 0 .5rem}}
@@ -26,7 +26,8 @@ text-decoration:none;background:var(--soft)}}
 .get .main{{background:var(--link);border-color:var(--link);color:var(--on);font-weight:650;
 font-size:1.1rem;padding:.7rem 1.5rem}}
 code,pre{{font:.8125rem/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}}
-dl{{display:grid;grid-template-columns:auto minmax(0,1fr);gap:.2rem 1.2rem;margin:.4rem 0}}
+dl{{display:grid;grid-template-columns:auto minmax(0,1fr);gap:.3rem 1.2rem;margin:.4rem 0 1.2rem;
+align-items:baseline}}
 dt{{color:var(--dim);font-size:.875rem;white-space:nowrap}}
 dd{{margin:0}}
 dd code,pre{{user-select:all;-webkit-user-select:all}}
@@ -35,6 +36,7 @@ overflow-wrap:anywhere}}
 h3{{font-size:.875rem;font-weight:650;margin:.9rem 0 .25rem}}
 .by,.why{{color:var(--dim);font-size:.875rem}}
 .by{{display:block}}
+tbody th{{width:30%}}
 tbody td:nth-child(1){{color:var(--dim);text-align:right;padding-right:.8rem}}
 tbody td:nth-child(3),tbody td:nth-child(6){{white-space:nowrap}}
 .yours th a{{font-weight:650}}
@@ -42,6 +44,8 @@ tbody td:nth-child(3),tbody td:nth-child(6){{white-space:nowrap}}
 summary{{cursor:pointer;color:var(--link);margin:.9rem 0 .4rem}}
 {worldmap.STYLE}
 @media(max-width:44rem){{
+dl{{grid-template-columns:minmax(0,1fr);gap:0}}
+dd{{margin-bottom:.5rem}}
 .get .main{{flex:1 0 100%;text-align:center}}
 .list thead{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
 .list,.list tbody{{display:block}}
@@ -49,7 +53,7 @@ summary{{cursor:pointer;color:var(--link);margin:.9rem 0 .4rem}}
 position:relative}}
 .list th,.list td{{padding:0 .9rem 0 0}}
 .list tbody td:nth-child(1){{position:absolute;left:0;width:1.3rem;padding:0}}
-.list tbody th{{flex:0 0 100%;padding:0}}
+.list tbody th{{flex:0 0 100%;width:auto;padding:0}}
 .list td:nth-child(n+3){{font-size:.875rem}}
 .list .why{{flex:0 0 100%;padding:0}}
 .list td:empty{{display:none}}

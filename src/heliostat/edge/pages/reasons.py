@@ -22,7 +22,7 @@ def reason(source: Source, client: Place, best_ms: float) -> str:
     if behind_ms < LEAST_SAID_MS:
         rank = "nothing is nearer"
     elif source.share > 0:
-        rank = f"only {behind_ms:.0f} ms behind the best"
+        rank = f"{behind_ms:.0f} ms behind the best"
     else:
         rank = f"stands by, {behind_ms:.0f} ms behind the best"
     parts = [rank]

@@ -33,7 +33,7 @@ PART_ASPECT: Final = 2.0
 MARGIN: Final = 1.25
 
 STYLE: Final = """
-.map{margin:1rem 0 1.4rem}
+.map{margin:1rem 0 1.4rem;max-width:46rem}
 .map svg{display:block;width:100%;height:auto;background:var(--soft);border-radius:.4rem}
 .land{fill:var(--land)}
 .ray{stroke:var(--mark);fill:none;vector-effect:non-scaling-stroke}
