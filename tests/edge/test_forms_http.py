@@ -17,6 +17,8 @@ from pyroaring import BitMap
 
 from heliostat.model.extras import Former
 from heliostat.model.tree import (
+    AliasAnswer,
+    AliasRule,
     Moved,
     Removed,
     Repository,
@@ -69,6 +71,10 @@ TREE = Tree(
     sums=("sha256", "md5"),
     origin="http://origin.example/pub/",
     repositories=(Repository("fedora", "repo/{arch}/", ("x86_64",)),),
+    aliases=(
+        AliasRule("latest/{name}.iso", "iso/{name}-{version}.iso"),
+        AliasRule("mirror/{name}.iso", "iso/{name}-{version}.iso", answer=AliasAnswer.MIRROR),
+    ),
     moved=(Moved("old/{rest}", "iso/{rest}"), Moved("loop/{rest}", "loop2/{rest}")),
     removed=(Removed("gone/**", "iso/big-1.10.iso", "Release 0.9 <is> gone."),),
 )
@@ -343,7 +349,9 @@ def test_a_folder_is_a_page_and_json(edge: EdgeProcess) -> None:
     assert [entry["href"] for entry in top["entries"]] == [
         "debian/",
         "iso/",
+        "latest/",
         "many/",
+        "mirror/",
         "plain/",
         "repo/",
     ]
@@ -373,6 +381,32 @@ def test_a_folder_without_its_slash_is_sent_to_it(edge: EdgeProcess) -> None:
     assert (reply.status, reply["location"]) == (301, "/iso/")
     assert get(edge, "/is").status == 404
     assert get(edge, "/is/").status == 404
+
+
+# other names
+
+
+def test_an_alias_leads_to_the_highest_version_with_every_form(edge: EdgeProcess) -> None:
+    reply = get(edge, "/latest/big.iso")
+    assert (reply.status, reply["location"]) == (302, "/iso/big-1.10.iso")
+    assert get(edge, "/latest/big.iso.meta4")["location"] == "/iso/big-1.10.iso.meta4"
+    assert get(edge, "/latest/big.iso.sha256")["location"] == "/iso/big-1.10.iso.sha256"
+    assert get(edge, "/latest/small.iso").status == 404
+
+
+def test_an_alias_may_lead_straight_to_the_mirror(edge: EdgeProcess) -> None:
+    reply = get(edge, "/mirror/big.iso")
+    assert reply["location"] == "http://de.example/pub/iso/big-1.10.iso"
+
+
+def test_aliases_stand_in_listings(edge: EdgeProcess) -> None:
+    (entry,) = json.loads(get(edge, "/latest/", Accept="application/json").body)["entries"]
+    assert entry == {
+        "name": "big.iso",
+        "href": "big.iso",
+        "type": "alias",
+        "of": "/iso/big-1.10.iso",
+    }
 
 
 # what isn't there any more

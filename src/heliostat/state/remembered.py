@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from heliostat.catalog.aliases import resolve
 from heliostat.geo.zonetable import ZoneTable
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.extras import Former
@@ -101,6 +102,7 @@ class TreeWork:
             found = TreeExtras.of(catalog, extras)
             self._shards = list(_write(tree.name, catalog, found, store))
             self.formers = found.formers
+            self.aliases = resolve(tree.aliases, catalog.paths)
             self._catalog, self._made = catalog, None
         numbered = number.tobytes()
         if self._made and self._made[0] is filesets and self._made[1] == numbered:
