@@ -82,6 +82,16 @@ def test_what_was_wrong_comes_first_and_metadata_whole() -> None:
     assert places(found) == [("z", 0), ("repomd.xml", 0), ("repomd.xml", PIECE_BYTES)]
 
 
+def test_metadata_that_is_another_name_of_a_file_is_read_under_that_name() -> None:
+    """Such as core.db of Arch, a symlink: unread, it would never be sent to that mirror."""
+    catalog = catalog_of({"core.db": 100, "core.db.tar.gz": 100})
+    catalog = replace(catalog, alias_of=np.array([catalog.file_ids[1], 0], np.int64))
+    verified = BitMap(catalog.file_ids)
+    found = chosen(catalog, verified=verified, metadata=np.array([0], np.intp))
+    assert places(found) == [("core.db", 0)]
+    assert not chosen(catalog, verified=verified).others, "others are read under one name"
+
+
 def test_metadata_is_read_whole_or_not_at_all() -> None:
     catalog = catalog_of({"repomd.xml": 8 * PIECE_BYTES})
     found = chosen(

@@ -77,8 +77,8 @@ def choose(question: Question, rng: random.Random, endpoints: int) -> Chosen:
     """The pieces to read from a mirror with that many web endpoints; none without a budget."""
     catalog = question.catalog
     held = rows_of(catalog.file_ids, question.held)
-    usable = held & catalog.has_sha256 & (catalog.sizes_bytes > 0) & (catalog.alias_of == 0)
-    rows = np.flatnonzero(usable)
+    readable = held & catalog.has_sha256 & (catalog.sizes_bytes > 0)
+    rows = np.flatnonzero(readable & (catalog.alias_of == 0))
     if not len(rows):
         return Chosen((), ())
     reserve, purse = _Purse(AGAIN_RESERVE_BYTES), _Purse(question.budget_bytes)
@@ -90,7 +90,7 @@ def choose(question: Question, rng: random.Random, endpoints: int) -> Chosen:
         return Chosen((), tuple(chosen.values()))
     timed = [piece for piece in _random(question, rows, rng, endpoints) if purse.pays([piece])]
     passed_over = 0
-    for group in _in_order(question, usable, rows, rng):
+    for group in _in_order(question, readable, rows, rng):
         fresh = [piece for piece in group if (piece.file_id, piece.offset) not in chosen]
         if len(chosen) + len(fresh) > MOST_PIECES or passed_over > MOST_PASSED_OVER:
             break
@@ -128,7 +128,7 @@ def _random(
 
 def _in_order(
     question: Question,
-    usable: NDArray[np.bool_],
+    readable: NDArray[np.bool_],
     rows: NDArray[np.intp],
     rng: random.Random,
 ) -> Iterator[Sequence[Piece]]:
@@ -136,7 +136,7 @@ def _in_order(
     catalog = question.catalog
     by_size = question.metadata[np.argsort(catalog.sizes_bytes[question.metadata], kind="stable")]
     for row in by_size[:MOST_METADATA]:  # a large one must not keep the small ones from being read
-        if usable[row]:
+        if readable[row]:  # also another name of a file: nobody gets it before it was read
             yield _pieces(question, int(row))
     verified = rows_of(catalog.file_ids, question.verified)
     fresh = rows[~verified[rows]]
