@@ -151,7 +151,7 @@ def test_a_reader_whose_place_is_unknown_gets_a_map_without_one() -> None:
     page = mirrors_page(about(client=Place()))
     picture = every(parsed(page), f"{SVG}svg")[0]
     assert not [each for each in picture.iter() if each.get("class") in ("you", "near", "ray")]
-    assert "about where you are" not in page
+    assert "with a halo" not in page
     nowhere = replace(about(), sources=[replace(each, place=Place()) for each in about().sources])
     assert not every(parsed(mirrors_page(nowhere)), f"{SVG}svg")
 

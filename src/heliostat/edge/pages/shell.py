@@ -31,7 +31,7 @@ p{margin:.3rem 0 .8rem;max-width:44rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:baseline;padding:.38rem 1.4rem .38rem 0;font-weight:400}
 th:last-child,td:last-child{padding-right:0}
-thead th{color:var(--dim);font-size:.8125rem;border-bottom:1px solid var(--line)}
+thead th{white-space:nowrap;color:var(--dim);font-size:.8125rem;border-bottom:1px solid var(--line)}
 tbody tr{border-bottom:1px solid var(--line)}
 .n{text-align:right;white-space:nowrap}
 .bar{display:inline-block;height:.65rem;background:var(--mark);border-radius:.15rem}

@@ -77,8 +77,8 @@ def map_of(client: Place, sources: Sequence[Source]) -> str:
         f'<svg viewBox="{frame.left:.0f} {frame.top:.0f} {frame.width:.0f} {frame.height:.0f}"'
         f' role="img" aria-label="{_alternative(client, sources)}">'
         f'<path class="land" d="{land_path()}"/>{rays}{_you(client, you, unit)}{drawn}</svg>'
-        '<figcaption class="dim">Amber: mirrors, larger the more of your network\'s requests they'
-        f" take{'; dark: about where you are' if you else ''}.</figcaption></figure>\n"
+        '<figcaption class="dim">Dots are mirrors, larger the more of your network\'s requests they'
+        f" take{'; the one with a halo is you, roughly' if you else ''}.</figcaption></figure>\n"
     )
 
 
