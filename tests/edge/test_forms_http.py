@@ -55,6 +55,7 @@ CONTENTS = {
     b"iso/SHA256SUMS": b"the tree's own\n",
     b"plain/a b&<c>.txt": b"odd name",
     b"plain/empty": b"",
+    b"plain/huge.sha256": b"pretend it was too large to carry",
     b"repo/x86_64/repodata/repomd.xml": b"<new/>",
     b"repo/x86_64/a.rpm": b"rpm",
     b"debian/dists/stable/InRelease": b"inrelease",
@@ -278,6 +279,12 @@ def test_small_files_of_trust_come_from_the_edge_itself(edge: EdgeProcess) -> No
     assert reply["content-type"] == "text/plain; charset=utf-8"
     assert get(edge, "/iso/SHA256SUMS").body == b"the tree's own\n"
     assert get(edge, "/plain/empty").body == b""
+
+
+def test_what_the_edge_should_serve_and_lacks_is_asked_of_the_origin(edge: EdgeProcess) -> None:
+    for _ in range(2):
+        reply = get(edge, "/plain/huge.sha256")
+        assert reply["location"] == "http://origin.example/pub/plain/huge.sha256"
 
 
 def test_sums_are_made_where_the_tree_has_none(edge: EdgeProcess) -> None:

@@ -32,6 +32,7 @@ from tests.support.worlds import (
     AT_S,
     GERMANY,
     JAPAN,
+    TREE,
     holding_of,
     known_world,
     make_catalog,
@@ -254,7 +255,7 @@ def test_one_huge_folder_is_cut_by_count() -> None:
 def test_a_file_without_a_digest_is_found_without_one(tmp_path: Path) -> None:
     catalog = make_catalog({b"f": b"1"})
     catalog = replace(catalog, has_sha256=np.zeros(1, dtype=np.bool_))
-    (shard,) = plan_shards(catalog, TreeExtras(catalog))
+    (shard,) = plan_shards(catalog, TreeExtras(catalog, TREE))
     assert shard.contents["digests"] == bytes(32)
     state = state_of(known_world(catalog, [DE]), tmp_path)
     found = state.find(b"f")

@@ -44,7 +44,7 @@ from heliostat.edge.ways import (
 )
 from heliostat.routing.router import WAYS, Router
 from heliostat.state.opened import State
-from heliostat.state.shards import FLAG_BODY, FLAG_SHA256, PLAIN_BYTES
+from heliostat.state.shards import FLAG_BODY, FLAG_SHA256, FLAG_TRUSTED, PLAIN_BYTES
 
 LINE_END = b" HTTP/1.1\r\n"
 _GET = b"GET /"
@@ -299,8 +299,8 @@ class FastLane:
             if row is None:
                 return None
             digests, flags = b"", shard.flags[row]
-            if flags & FLAG_BODY:
-                return None  # served by the edge itself
+            if flags & (FLAG_BODY | FLAG_TRUSTED):
+                return None  # served by the edge itself, or by the origin
             if flags & FLAG_SHA256:
                 start = row << 5
                 digest = binascii.b2a_base64(shard.digests[start : start + 32], newline=False)

@@ -33,7 +33,7 @@ from heliostat.routing.router import Router
 from heliostat.routing.shares import choice_hash
 from heliostat.routing.world import Line, Request
 from heliostat.state.opened import State
-from heliostat.state.shards import FoundFile
+from heliostat.state.shards import FLAG_TRUSTED, FoundFile
 
 CANARY_NETWORK = 0
 CANARY_ZONE = 0
@@ -109,7 +109,7 @@ class Serving:
         tree, relative, _, _, fileset, sha256, _, flags = found
         row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
         passed, is_alive = -1, bool(row.mirrors)
-        if is_alive and not repeats:
+        if is_alive and not repeats and not flags & FLAG_TRUSTED:
             position = row.pick(choice_hash(client.network, path))
             around = self.redirects.around(row.in_turn(position), tree, is_https)
             kind, mirror = Kind.MIRROR, row.mirrors[position]
@@ -210,4 +210,5 @@ def _request(found: FoundFile, path: bytes, client: Client, is_https: bool) -> R
         client_network=client.network,
         is_https=is_https,
         is_ipv6=client.is_ipv6,
+        is_trusted=bool(found.flags & FLAG_TRUSTED),
     )

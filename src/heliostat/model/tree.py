@@ -26,7 +26,7 @@ ALWAYS_CARRIED = (
 )
 """Patterns of files that trust begins with: signatures, checksum files, keys. Edges serve them."""
 
-CARRIED_MAX_BYTES = 65_536
+CARRIED_MAX_BYTES = 1_048_576
 
 
 class VersionOrder(StrEnum):

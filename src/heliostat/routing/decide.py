@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from heliostat.model.decision import Answer
+from heliostat.model.tree import Tree
 from heliostat.routing.router import Router
-from heliostat.routing.shares import Row, choice_hash
+from heliostat.routing.shares import EMPTY_ROW, Row, choice_hash
 from heliostat.routing.world import Request
 
 
@@ -31,14 +32,17 @@ def decide(
 
     Never a dead end: candidates, other eligible mirrors, fallback, origin, then 503. `skip` is how
     many of the mirrors that the client's turn begins with it has tried already. `last_resort` is
-    the router of those mirrors, too, that a watch sees as not answering: better than a 503. Files
+    the router of those mirrors, too, that a watch sees as not answering: better than a 503. Trusted
+    files are asked of the origin first, if the tree has one. Files
     of the tree's metadata patterns are never asked of a fallback, which may have old ones.
     """
     tree = request.tree
+    plain = router.world.trees[tree]
+    if request.is_trusted and plain.origin and _fits(plain.origin, plain, request):
+        return Verdict(Answer.ORIGIN, -1, plain.origin, EMPTY_ROW)
     row = router.row(request.zone, tree, request.fileset, request.is_https, request.is_ipv6)
     if row.mirrors:
         return _mirror(request, router, row, skip)
-    plain = router.world.trees[tree]
     relative = request.path[len(plain.prefix.encode()) - 1 :]
     is_metadata = router.world.metadata[tree](relative)
     for answer, bases in (
@@ -46,12 +50,17 @@ def decide(
         (Answer.ORIGIN, (plain.origin,) if plain.origin else ()),
     ):
         for base in bases:
-            is_secure = base.startswith("https:")
-            if is_secure if request.is_https else plain.http_may_get_https or not is_secure:
+            if _fits(base, plain, request):
                 return Verdict(answer, -1, base, row)
     if last_resort is not None and last_resort is not router:
         return decide(request, last_resort, skip)
     return Verdict(Answer.UNAVAILABLE, -1, "", row)
+
+
+def _fits(base_url: str, tree: Tree, request: Request) -> bool:
+    """Whether a client of that scheme may be sent to a URL of the project's own."""
+    is_secure = base_url.startswith("https:")
+    return is_secure if request.is_https else tree.http_may_get_https or not is_secure
 
 
 def _mirror(request: Request, router: Router, row: Row, skip: int) -> Verdict:

@@ -31,6 +31,8 @@ class Request:
     client_network: int
     is_https: bool
     is_ipv6: bool
+    is_trusted: bool = False
+    """Trust begins with the file (signatures, checksums): the origin is asked before mirrors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.extras import CatalogExtras, Former
+from heliostat.model.tree import Tree
 from heliostat.state.records import LONG_FIELDS, SHORT_FIELDS, fits_size, pack
 from heliostat.state.shards import (
     FLAG_BODY,
     FLAG_SHA256,
     FLAG_SIGNED,
     FLAG_TORRENT,
+    FLAG_TRUSTED,
     FLAG_ZSYNC,
     RECORD_KINDS,
     SIGNATURE_SUFFIXES,
@@ -33,7 +35,9 @@ OpenExtras = Callable[[], AbstractContextManager[CatalogExtras]]
 class TreeExtras:
     """Of one catalog. `flags` is a byte a row; `records[kind]` has the records by catalog row."""
 
-    def __init__(self, catalog: CatalogTable, opened: CatalogExtras | None = None) -> None:
+    def __init__(
+        self, catalog: CatalogTable, tree: Tree, opened: CatalogExtras | None = None
+    ) -> None:
         self.flags: NDArray[np.uint8] = (catalog.has_sha256 * FLAG_SHA256).astype(np.uint8)
         self.records: Mapping[str, dict[int, bytes]] = {kind: {} for kind in RECORD_KINDS}
         self.formers: list[tuple[int, Former]] = []
@@ -52,13 +56,20 @@ class TreeExtras:
                 row = _row_of(catalog.paths, path)
                 if row is not None:
                     self.formers.append((row, former))
+        self._mark_trusted(tree)
 
     @classmethod
-    def of(cls, catalog: CatalogTable, opens: OpenExtras | None) -> TreeExtras:
+    def of(cls, catalog: CatalogTable, tree: Tree, opens: OpenExtras | None) -> TreeExtras:
         if opens is None:
-            return cls(catalog)
+            return cls(catalog, tree)
         with opens() as opened:
-            return cls(catalog, opened)
+            return cls(catalog, tree, opened)
+
+    def _mark_trusted(self, tree: Tree) -> None:
+        is_carried = tree.is_carried()
+        for row, path in enumerate(self._catalog.paths):
+            if is_carried(path) and row not in self.records["bodies"]:
+                self.flags[row] |= FLAG_TRUSTED
 
     def _mark_signed(self) -> None:
         paths = self._catalog.paths

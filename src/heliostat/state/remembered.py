@@ -99,7 +99,7 @@ class TreeWork:
         another.
         """
         if self._catalog is not catalog or not all(work.is_in(store) for work in self._shards):
-            found = TreeExtras.of(catalog, extras)
+            found = TreeExtras.of(catalog, tree, extras)
             self._shards = list(_write(tree.name, catalog, found, store))
             self.formers = found.formers
             self.aliases = resolve(tree.aliases, catalog.paths)

@@ -39,6 +39,8 @@ FLAG_TORRENT = 4
 FLAG_ZSYNC = 8
 FLAG_SIGNED = 16
 """A detached signature stands beside it (SIGNATURE_SUFFIXES)."""
+FLAG_TRUSTED = 32
+"""Edges should serve it themselves, and the state hasn't got it: too large, or not fetched yet."""
 
 SIGNATURE_SUFFIXES = (b".asc", b".sig", b".sign", b".minisig")
 """Of several signatures the first of these is meant."""
