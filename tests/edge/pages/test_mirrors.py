@@ -130,6 +130,13 @@ def test_a_reason_says_where_and_how_far_behind(
     assert reason(source, GERMANY, 5.0) == said
 
 
+def test_a_reader_whose_place_is_unknown_is_told_so() -> None:
+    source = Source("https://m.example/", "m", "", GERMANY, CostParts(9, 6, 4, 0, 0, 0))
+    assert reason(source, Place(), 0.0) == (
+        "Your place isn't known: stands by, 19 ms behind the best."
+    )
+
+
 def test_the_map_shows_the_reader_and_the_mirrors_and_says_so_in_words() -> None:
     picture = every(parsed(mirrors_page(about())), f"{SVG}svg")[0]
     titles = [text(each) for each in every(picture, f"{SVG}title")]

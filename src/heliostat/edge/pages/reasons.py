@@ -40,6 +40,8 @@ def _where(source: Source, client: Place) -> str:
         return "Made for your network"
     if cost.as_ms < 0:
         return f"In your provider's network (AS{client.asn})" if client.asn else "In your network"
+    if not client.country and not client.continent:
+        return "Your place isn't known"
     if place.country and place.country == client.country:
         return "In your country"
     if place.continent and place.continent == client.continent:

@@ -39,7 +39,7 @@ STYLE: Final = """
 .ray{stroke:var(--mark);fill:none;vector-effect:non-scaling-stroke}
 .dot{fill:var(--mark);stroke:var(--bg);vector-effect:non-scaling-stroke}
 .you{fill:var(--ink);stroke:var(--bg);stroke-width:1.5;vector-effect:non-scaling-stroke}
-.near{fill:var(--ink);opacity:.13}
+.near{fill:var(--ink);opacity:.13;pointer-events:none}
 """.strip()
 
 
@@ -76,7 +76,7 @@ def map_of(client: Place, sources: Sequence[Source]) -> str:
         '<figure class="map">'
         f'<svg viewBox="{frame.left:.0f} {frame.top:.0f} {frame.width:.0f} {frame.height:.0f}"'
         f' role="img" aria-label="{_alternative(client, sources)}">'
-        f'<path class="land" d="{land_path()}"/>{rays}{_you(client, you, unit)}{drawn}</svg>'
+        f'<path class="land" d="{land_path()}"/>{rays}{drawn}{_you(client, you, unit)}</svg>'
         '<figcaption class="dim">Dots are mirrors, larger the more of your network\'s requests they'
         f" take{'; the one with a halo is you, roughly' if you else ''}.</figcaption></figure>\n"
     )
