@@ -31,6 +31,13 @@ path = "latest/image.iso"
 target = "{version}/image-{version}.iso"
 """
 
+SIGNATURE = """-----BEGIN PGP SIGNATURE-----
+
+iQEzBAABCAAdFiEEnotarealsignature0nlyItsFormMattersHere0000000000
+=abcd
+-----END PGP SIGNATURE-----
+"""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
@@ -50,6 +57,7 @@ def fill_files(stage: Stage) -> None:
         image.write_bytes(numbers.randbytes(IMAGE_BYTES))
         digest = hashlib.sha256(image.read_bytes()).hexdigest()
         image.with_name(f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n")
+        image.with_name(f"{image.name}.asc").write_text(SIGNATURE)
     (root / "8.0" / "read me & more.txt").write_text("Thanks.\n")
 
 
