@@ -249,7 +249,7 @@ def test_a_catalog_of_another_release_is_not_read(
     shop.write("a")
     shop.scan()
     monkeypatch.setattr("heliostat.catalog.store.SCHEMA_VERSION", 1)
-    with pytest.raises(CatalogDamagedError, match="has schema 3, and this release reads 1"):
+    with pytest.raises(CatalogDamagedError, match="has schema 4, and this release reads 1"):
         shop.scan()
 
 

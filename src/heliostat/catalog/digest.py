@@ -15,6 +15,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
+from heliostat.catalog.torrent import (
+    TorrentDigests,
+    TorrentPiece,
+    of_piece,
+    of_pieces,
+    of_small,
+)
 from heliostat.model.catalog import PIECE_BYTES
 
 RING_BUFFERS = 4
@@ -43,16 +50,20 @@ class FileDigests:
     sha256: bytes
     pieces: bytes = b""
     extra: dict[str, bytes] = field(default_factory=dict)
+    torrent: TorrentDigests | None = None
 
 
 def digest_file(
     path: bytes,
     extra: Sequence[str] = (),
     *,
+    with_torrent: bool = False,
     on_bytes: Callable[[int], None] = lambda size_bytes: None,
     helper: Callable[[], Executor | None] = lambda: None,
 ) -> FileDigests:
     """The digests of the file at `path`; `extra` are hashlib names.
+
+    `with_torrent` adds those that a torrent needs.
 
     `on_bytes` is told of every bytes read and may raise to stop. `helper` is asked for each piece
     and gives a pool with an idle core, or None.
@@ -69,32 +80,49 @@ def digest_file(
         if not stat.S_ISREG(before.st_mode):
             raise NotAFileError
         if before.st_size <= PIECE_BYTES:
-            sha256, pieces, others, read = _read_small(handle, before.st_size, extra, on_bytes)
+            found = _read_small(handle, before.st_size, extra, on_bytes, with_torrent)
         else:
-            sha256, pieces, others, read = _read_large(
-                handle, before.st_size, extra, on_bytes, helper
-            )
+            found = _read_large(handle, before.st_size, extra, on_bytes, helper, with_torrent)
         after = os.fstat(handle)
     finally:
         os.close(handle)
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    if not same or read != after.st_size:
+    if not same or found.read != after.st_size:
         raise FileChangedError
-    return FileDigests(after.st_size, after.st_mtime_ns, after.st_ino, sha256, pieces, others)
+    return FileDigests(
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ino,
+        found.sha256,
+        found.pieces,
+        found.extra,
+        found.torrent,
+    )
 
 
-_Result = tuple[bytes, bytes, dict[str, bytes], int]
+@dataclass(frozen=True, slots=True)
+class _Result:
+    sha256: bytes
+    pieces: bytes
+    extra: dict[str, bytes]
+    read: int
+    torrent: TorrentDigests | None
 
 
 def _read_small(
-    handle: int, size_bytes: int, extra: Sequence[str], on_bytes: Callable[[int], None]
+    handle: int,
+    size_bytes: int,
+    extra: Sequence[str],
+    on_bytes: Callable[[int], None],
+    with_torrent: bool,
 ) -> _Result:
     data = os.read(handle, size_bytes + 1)
     if len(data) < size_bytes:  # a short read is allowed, if rare
         data += _read_rest(handle, size_bytes + 1 - len(data))
     on_bytes(len(data))
     others = {name: hashlib.new(name, data, usedforsecurity=False).digest() for name in extra}
-    return hashlib.sha256(data).digest(), b"", others, len(data)
+    torrent = of_small(data) if with_torrent else None
+    return _Result(hashlib.sha256(data).digest(), b"", others, len(data), torrent)
 
 
 def _read_rest(handle: int, limit_bytes: int) -> bytes:
@@ -110,13 +138,14 @@ def _read_large(
     extra: Sequence[str],
     on_bytes: Callable[[int], None],
     helper: Callable[[], Executor | None],
+    with_torrent: bool,
 ) -> _Result:
     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     whole = hashlib.sha256()
     others = [hashlib.new(name, usedforsecurity=False) for name in extra]
     ring = [memoryview(bytearray(PIECE_BYTES)) for _ in range(RING_BUFFERS)]
-    waiting: deque[Future[bytes]] = deque()
-    pieces: list[bytes] = []
+    waiting: deque[Future[_Piece]] = deque()
+    pieces: list[_Piece] = []
     read = 0
     turn = 0
     while True:
@@ -132,20 +161,27 @@ def _read_large(
         piece = buffer[:size]
         pool = helper() if read else None
         if pool is not None:
-            waiting.append(pool.submit(_sha256, piece))
+            waiting.append(pool.submit(_piece, piece, with_torrent))
         whole.update(piece)
         if pool is None:
             while waiting:  # keeps the order
                 pieces.append(waiting.popleft().result())
             # The whole begins with the first piece, so its digest so far is that piece's.
-            pieces.append(_sha256(piece) if read else whole.digest())
+            known = None if read else whole.digest()
+            pieces.append(_piece(piece, with_torrent, known))
         for other in others:
             other.update(piece)
         read += size
         on_bytes(size)
     pieces.extend(future.result() for future in waiting)
     digests = {name: other.digest() for name, other in zip(extra, others, strict=True)}
-    return whole.digest(), b"".join(pieces), digests, read
+    return _Result(
+        whole.digest(),
+        b"".join(piece.sha256 for piece in pieces),
+        digests,
+        read,
+        of_pieces([piece.torrent for piece in pieces if piece.torrent]) if with_torrent else None,
+    )
 
 
 def _fill(handle: int, buffer: memoryview) -> int:
@@ -159,5 +195,12 @@ def _fill(handle: int, buffer: memoryview) -> int:
     return size
 
 
-def _sha256(data: memoryview) -> bytes:
-    return hashlib.sha256(data).digest()
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    sha256: bytes
+    torrent: TorrentPiece | None
+
+
+def _piece(data: memoryview, with_torrent: bool, sha256: bytes | None = None) -> _Piece:
+    digest = hashlib.sha256(data).digest() if sha256 is None else sha256
+    return _Piece(digest, of_piece(data) if with_torrent else None)

@@ -22,6 +22,7 @@ from heliostat.catalog.digest import FileChangedError, FileDigests, NotAFileErro
 from heliostat.catalog.errors import ScanStoppedError
 from heliostat.catalog.ledger import Unread
 from heliostat.catalog.problems import ProblemKind
+from heliostat.model.patterns import PathTest
 
 READ_ATTEMPTS = 2
 """A file that changes while it is read is read once more."""
@@ -44,10 +45,17 @@ class Outcome:
 class HashPool:
     """Threads that hash files under `root`. Leaving the `with` block stops them within a piece."""
 
-    def __init__(self, root: bytes, extra: Sequence[str] = (), workers: int | None = None) -> None:
+    def __init__(
+        self,
+        root: bytes,
+        extra: Sequence[str] = (),
+        workers: int | None = None,
+        wants_torrent: PathTest = lambda path: False,
+    ) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._root = root
         self._extra = tuple(extra)
+        self._wants_torrent = wants_torrent
         self._files = ThreadPoolExecutor(self.workers, thread_name_prefix="hash")
         self._pieces = ThreadPoolExecutor(self.workers, thread_name_prefix="hash-pieces")
         self._stop = threading.Event()
@@ -101,10 +109,14 @@ class HashPool:
         path = os.path.join(self._root, file.path)
         for _ in range(READ_ATTEMPTS):
             try:
-                return Outcome(
-                    file,
-                    digest_file(path, self._extra, on_bytes=self._count, helper=self._idle_pool),
+                digests = digest_file(
+                    path,
+                    self._extra,
+                    with_torrent=self._wants_torrent(file.path),
+                    on_bytes=self._count,
+                    helper=self._idle_pool,
                 )
+                return Outcome(file, digests)
             except FileChangedError:
                 continue
             except NotAFileError:

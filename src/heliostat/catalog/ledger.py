@@ -20,7 +20,9 @@ from heliostat.catalog.errors import CatalogError
 from heliostat.catalog.folders import Folders
 from heliostat.catalog.problems import ProblemKind, Problems, shown
 from heliostat.catalog.store import MAX_VERSION_TIMES, meta_value
+from heliostat.catalog.torrent import TorrentDigests
 from heliostat.catalog.walk import FoundAlias, FoundFolder
+from heliostat.model.patterns import path_test
 
 TELL_ROWS = 2_000
 QUEUE_ROWS = 10_000
@@ -47,7 +49,7 @@ CREATE TEMP TABLE queue (path BLOB, size_bytes INTEGER, inode INTEGER, device IN
 _SAME_STATE = """
   k.size_bytes = t.size_bytes AND k.mtime_ns = t.mtime_ns AND k.inode = t.inode
 """
-_EXTRA = "(SELECT sha1, md5, sha512 FROM content WHERE content_id = {})"
+_EXTRA = "(SELECT sha1, md5, sha512, root FROM content WHERE content_id = {})"
 _CHANGED = f"""
   f.size_bytes <> t.size_bytes OR f.mtime_ns <> t.mtime_ns OR f.sha256 <> t.sha256
   OR f.alias_of <> 0 OR {_EXTRA.format("f.content_id")} IS NOT {_EXTRA.format("t.content_id")}
@@ -85,12 +87,20 @@ class Published:
 class Ledger:
     """One scan's view of the open catalog `connection`; used from one thread."""
 
-    def __init__(self, connection: sqlite3.Connection, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        extra: Sequence[str] = (),
+        torrents: Sequence[str] = (),
+    ) -> None:
+        """`torrents` are patterns of the files whose torrent's digests are wanted."""
         self._db = connection
+        self._has_torrents = bool(torrents)
+        connection.create_function("wants_torrent", 1, path_test(torrents), deterministic=True)
         self._extra = tuple(name for name in ("sha1", "md5", "sha512") if name in extra)
         self._unchanged = 0
         self._db.executescript(TEMPORARY)
-        self._folders = Folders(connection, self._extra)
+        self._folders = Folders(connection, (*self._extra, *torrents))
         self._db.execute("PRAGMA temp.cache_size = -65536")
         self._db.execute("BEGIN")
 
@@ -102,10 +112,13 @@ class Ledger:
 
     def _has_extra(self, table: str) -> str:
         wanted = "".join(f" AND c.{name} IS NOT NULL" for name in self._extra)
-        if not wanted:
-            return ""
         of_it = f"c.content_id = {table}.content_id"
-        return f" AND EXISTS (SELECT 1 FROM content c WHERE {of_it}{wanted})"
+        has = f" AND EXISTS (SELECT 1 FROM content c WHERE {of_it}{{}})"
+        clause = has.format(wanted) if wanted else ""
+        if self._has_torrents:
+            root = has.format(" AND c.root IS NOT NULL").removeprefix(" AND ")
+            clause += f" AND (t.size_bytes = 0 OR NOT wants_torrent(t.path) OR {root})"
+        return clause
 
     def add(self, found: Iterable[FoundFolder | FoundAlias]) -> Iterator[int]:
         """Notes what the walk finds; yields the count so far, now and then."""
@@ -210,10 +223,18 @@ class Ledger:
     def store(self, paths: Sequence[bytes], digests: FileDigests) -> None:
         """Notes the digests of one file that has these paths (hard links)."""
         content_id = 0
-        if digests.pieces or digests.extra:
+        if digests.pieces or digests.extra or digests.torrent:
+            torrent = digests.torrent or TorrentDigests()
             cursor = self._db.execute(
-                "INSERT INTO content (sha1, md5, sha512, pieces) VALUES (?, ?, ?, ?)",
-                (*(digests.extra.get(name) for name in ("sha1", "md5", "sha512")), digests.pieces),
+                "INSERT INTO content (sha1, md5, sha512, pieces, pieces_sha1, layer, root)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(digests.extra.get(name) for name in ("sha1", "md5", "sha512")),
+                    digests.pieces,
+                    torrent.pieces_sha1 or None,
+                    torrent.layer or None,
+                    torrent.root or None,
+                ),
             )
             content_id = int(cursor.lastrowid or 0)
         state = (digests.size_bytes, digests.mtime_ns, digests.inode, digests.sha256, content_id)

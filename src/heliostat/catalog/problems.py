@@ -24,6 +24,9 @@ class ProblemKind(StrEnum):
     TOO_DEEP = "too-deep"
     CHECKSUM_FILE = "checksum-file"
     """A checksum file can't be read, or what it says can't be believed."""
+    CARRIED = "carried"
+    """A small file can't be kept for edges to serve."""
+    ZSYNC = "zsync"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heliostat.catalog.errors import CatalogDamagedError, UnknownFileError, clear_errors
-from heliostat.catalog.store import catalog_path, connect, identity_of, meta_value
+from heliostat.catalog.store import BESIDE, catalog_path, connect, identity_of, meta_value
 from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES, CatalogTable
+from heliostat.model.extras import Details, Former
 
 FETCH_ROWS = 50_000
+NS = 1_000_000_000
 _NO_DIGEST = bytes(SHA256_BYTES)
 
 
@@ -82,6 +84,11 @@ class Catalog:
     def version(self) -> int:
         """Grows with every scan that changed anything; 0 when none was finished."""
         return meta_value(self._connection, "version")
+
+    @property
+    def beside(self) -> int:
+        """Grows with every change of bodies, zsync files and former contents."""
+        return meta_value(self._connection, BESIDE)
 
     def versions(self, limit: int) -> list[tuple[int, int]]:
         """(version, when it was made in Unix time) of the newest versions, newest first."""
@@ -187,6 +194,41 @@ class Catalog:
                 " LEFT JOIN content USING (content_id) WHERE alias_of = 0 ORDER BY file_id"
             ):
                 yield file_id, _pieces(*row)
+
+    def details(self) -> Iterator[tuple[int, Details]]:
+        """Further digests by file id, of the files that have any; not of aliases."""
+        with clear_errors(self.path):
+            for file_id, *values in self._connection.execute(
+                "SELECT file_id, sha256, sha1, md5, sha512, pieces, pieces_sha1, layer, root"
+                " FROM file JOIN content USING (content_id) WHERE alias_of = 0 ORDER BY file_id"
+            ):
+                yield file_id, Details(*(value or b"" for value in values))
+
+    def bodies(self) -> Iterator[tuple[bytes, bytes]]:
+        """(path, content) of the small files that edges serve themselves."""
+        with clear_errors(self.path):
+            yield from self._connection.execute("SELECT path, content FROM body ORDER BY path")
+
+    def zsyncs(self) -> Iterator[tuple[bytes, bytes]]:
+        """(path of a file, its zsync control file), where that is of the file's content."""
+        with clear_errors(self.path):
+            yield from self._connection.execute(
+                "SELECT path, control FROM zsync JOIN file USING (path, sha256) ORDER BY path"
+            )
+
+    def formers(self) -> Iterator[tuple[bytes, Former]]:
+        """(path, what stood there before), the newest of each path first."""
+        with clear_errors(self.path):
+            for path, size, mtime_ns, *values in self._connection.execute(
+                "SELECT former.path, former.size_bytes, former.mtime_ns, replaced_at_s,"
+                " former.sha256, sha1, md5, sha512 FROM former JOIN file USING (path)"
+                " WHERE former.sha256 <> file.sha256 ORDER BY path, replaced_at_s DESC"
+            ):
+                replaced_at_s, *digests = values
+                yield (
+                    path,
+                    Former(size, mtime_ns // NS, replaced_at_s, *(one or b"" for one in digests)),
+                )
 
     def digests(self, file_id: int) -> dict[str, bytes]:
         """Every digest of a file by name: sha256, and sha1, md5, sha512 where the tree asks.

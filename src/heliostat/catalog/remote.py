@@ -13,7 +13,7 @@ import hashlib
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from heliostat.catalog.checksums import ChecksumFileError, by_hash_claim, kind_of, read_claims
@@ -21,13 +21,14 @@ from heliostat.catalog.choice import Chooser
 from heliostat.catalog.errors import (
     CatalogError,
     EmptyTreeError,
-    ScanStoppedError,
     ShrunkTreeError,
     SourceError,
     clear_errors,
 )
+from heliostat.catalog.formers import keep_formers
 from heliostat.catalog.links import aliases_of
 from heliostat.catalog.problems import ProblemKind, Problems
+from heliostat.catalog.remote_beside import Beside, until_stopped
 from heliostat.catalog.remote_ledger import RemoteLedger
 from heliostat.catalog.report import ScanPhase, ScanProgress, ScanReport
 from heliostat.catalog.sources import Looked, Source, check_remote_root, open_source
@@ -47,7 +48,6 @@ MAX_TIME_S = 1 << 33
 """The year 2242; what says to be later is read as that."""
 MAX_LOOKS = 200_000
 """Files whose size is asked for one by one in one scan."""
-STOP_POLL_S = 0.2
 TELL_S = 0.3
 
 Tell = Callable[[ScanProgress], None]
@@ -77,17 +77,20 @@ def scan_remote(
         ScanBusyError, ScanStoppedError, DiskFullError, CatalogDamagedError, CatalogError.
     """
     started_s = time.monotonic()
+    stop = stop or threading.Event()
     check_remote_root(tree.root)
     path = catalog_path(data_dir, tree.name)
     with scan_lock(path, tree.name), clear_errors(path):
         connection = connect(path, write=True)
         try:
+            keep_formers(connection, tree, int(clock()))
             work = _RemoteScan(tree, RemoteLedger(connection), progress or (lambda _: None))
-            asyncio.run(_until_stopped(work.read(settings), tree, stop or threading.Event()))
+            asyncio.run(until_stopped(work.read(settings), tree.name, stop))
             work.refuse_lost(allow_empty=allow_empty, allow_shrink=allow_shrink)
             now_s = int(clock())
             work.tell(ScanPhase.WRITE)
             published, without_digest = work.ledger.publish(now_s)
+            Beside(connection, tree, settings, work.problems).update(now_s, stop)
         except ListingError as error:
             raise SourceError(tree.name, str(error)) from error
         finally:
@@ -110,21 +113,6 @@ def scan_remote(
         without_digest=without_digest,
         remarks=tuple(work.remarks),
     )
-
-
-async def _until_stopped(
-    reading: Coroutine[None, None, None], tree: Tree, stop: threading.Event
-) -> None:
-    task = asyncio.ensure_future(reading)
-    try:
-        while not task.done():
-            if stop.is_set():
-                raise ScanStoppedError(f'tree "{tree.name}": the scan was stopped')
-            await asyncio.wait([task], timeout=STOP_POLL_S)
-        task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class _RemoteScan:

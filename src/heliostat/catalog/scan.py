@@ -8,12 +8,15 @@ with one file is reported and touches no other file; trouble with the disk ends 
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from heliostat.catalog import zsync
+from heliostat.catalog.carried import Carried, Wanted
 from heliostat.catalog.errors import (
     CatalogError,
     EmptyTreeError,
@@ -21,12 +24,14 @@ from heliostat.catalog.errors import (
     TreeRootError,
     clear_errors,
 )
+from heliostat.catalog.formers import keep_formers, prune_formers
 from heliostat.catalog.hashing import HashPool, Outcome
 from heliostat.catalog.ledger import Ledger, Unread
 from heliostat.catalog.problems import ProblemKind, Problems
 from heliostat.catalog.report import ScanPhase, ScanProgress, ScanReport
 from heliostat.catalog.store import catalog_path, connect, scan_lock
 from heliostat.catalog.walk import Walk
+from heliostat.model.patterns import path_test
 from heliostat.model.tree import Tree
 
 COMMIT_S = 1.0
@@ -64,7 +69,9 @@ def scan(
     with scan_lock(path, tree.name), clear_errors(path):
         connection = connect(path, write=True)
         try:
-            work = _Scan(tree, root, Ledger(connection, tree.extra_digests), tell, stop)
+            keep_formers(connection, tree, int(clock()))
+            ledger = Ledger(connection, tree.extra_digests, tree.torrents)
+            work = _Scan(tree, root, ledger, tell, stop)
             work.walk()
             work.refuse_empty(allow_empty)
             work.hash_new_files(workers)
@@ -72,6 +79,7 @@ def scan(
             tell(ScanProgress(tree.name, ScanPhase.WRITE, work.files_found))
             now_s = int(clock())
             published = work.ledger.publish(now_s, work.problems)
+            work.keep_beside(connection, now_s)
         finally:
             connection.close()
     return ScanReport(
@@ -155,7 +163,8 @@ class _Scan:
     def hash_new_files(self, workers: int | None) -> None:
         files, size = self.ledger.plan()
         try:
-            with HashPool(self.root, self.tree.extra_digests, workers) as pool:
+            wants_torrent = path_test(self.tree.torrents)
+            with HashPool(self.root, self.tree.extra_digests, workers, wants_torrent) as pool:
                 self._read(pool, self._leaders(self.ledger.unread()), files, size)
                 while again := [file for group in self._followers.values() for file in group]:
                     # their leader failed: a name may vanish while another one stays
@@ -213,6 +222,40 @@ class _Scan:
         else:
             self.ledger.drop(file.path)
         self.problems.add(file.path, outcome.fault, message)
+
+    def keep_beside(self, connection: sqlite3.Connection, now_s: int) -> None:
+        """Brings what stands beside the catalog up to date."""
+        carried = Carried(connection, self.tree, self.problems)
+        if carried.is_settled():
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            wanted, changed = carried.wanted()
+            for one in wanted:
+                self._check_stop()
+                body = self._read_small(one)
+                if body is None:
+                    carried.refuse(one, "can't be read")
+                else:
+                    changed |= carried.keep(one, body)
+            changed |= prune_formers(connection, now_s)
+            changed |= zsync.update(connection, self.tree, self.root, self.problems, self._stop)
+            self._check_stop()
+            carried.settle(changed=changed)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _read_small(self, wanted: Wanted) -> bytes | None:
+        path = self.root + b"/" + wanted.real_path
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                return file.read(wanted.size_bytes + 1)
+        except OSError:
+            return None
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

@@ -1,13 +1,18 @@
 """The SQLite file behind one tree's catalog: its form, opening it, and one scan at a time.
 
     file      what others read: one row a path. Ids are AUTOINCREMENT: never given twice.
-    content   pieces and further digests, for the files that have them (content_id 0: none).
+    content   pieces and further digests, for the files that have them (content_id 0: none);
+              pieces_sha1, layer and root are for torrents.
+    body      small files that edges serve themselves, with their content.
+    zsync     zsync control files.
+    former    what stood under some names before (`heliostat.catalog.formers`).
     pending   digests of files that a scan has read but not yet published; a scan that was
               interrupted finds them again. They count while size, time and inode still agree.
     version_time  when each version was made (the newest MAX_VERSION_TIMES).
     meta      schema, tree, version, scanned_at_s.
 
-Schema 2 had no version_time; it is added when such a file is opened.
+Schema 3 had nothing for torrents, and no body, zsync and former, schema 2 no version_time either:
+what is lacking is added when such a file is opened.
 
 WAL: readers keep the catalog of before while a scan writes.
 """
@@ -30,7 +35,9 @@ from heliostat.catalog.errors import (
     clear_errors,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+OLDEST_SCHEMA = 2
+"""From here on a file is brought up to date when it is opened."""
 MAX_VERSION_TIMES = 10_000
 IDENTITY_BYTES = 16
 BUSY_TIMEOUT_S = 10.0
@@ -53,7 +60,10 @@ CREATE TABLE content (
   sha1       BLOB,
   md5        BLOB,
   sha512     BLOB,
-  pieces     BLOB NOT NULL
+  pieces     BLOB NOT NULL,
+  pieces_sha1 BLOB,
+  layer      BLOB,
+  root       BLOB
 );
 CREATE TABLE pending (
   path       BLOB PRIMARY KEY,
@@ -64,8 +74,20 @@ CREATE TABLE pending (
   content_id INTEGER NOT NULL
 );
 CREATE TABLE version_time (version INTEGER PRIMARY KEY, at_s INTEGER NOT NULL);
+CREATE TABLE body (path BLOB PRIMARY KEY, sha256 BLOB NOT NULL, content BLOB NOT NULL);
+CREATE TABLE zsync (path BLOB PRIMARY KEY, sha256 BLOB NOT NULL, control BLOB NOT NULL);
+CREATE TABLE former (
+  path BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  replaced_at_s INTEGER NOT NULL, sha256 BLOB NOT NULL, sha1 BLOB, md5 BLOB, sha512 BLOB,
+  PRIMARY KEY (path, sha256)
+) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL);
 """
+
+BESIDE = "beside"
+"""In `meta`: a number that grows when what stands beside the files changes, and they don't."""
+
+_ADDED = ("version_time", "body", "zsync", "former")
 
 _TREE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -147,7 +169,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         if "no such table" not in str(error):
             raise
         raise CatalogDamagedError(path, "is no catalog") from None
-    if schema == SCHEMA_VERSION - 1:
+    if OLDEST_SCHEMA <= schema < SCHEMA_VERSION:
         schema = _upgrade(connection)
     if schema != SCHEMA_VERSION:
         raise CatalogDamagedError(
@@ -156,13 +178,16 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _upgrade(connection: sqlite3.Connection) -> int:
-    """Brings a file of the schema before up to this one; safe when two do so at once."""
+    """Brings a file of an earlier schema up to this one; safe when two do so at once."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS version_time"
-            " (version INTEGER PRIMARY KEY, at_s INTEGER NOT NULL)"
-        )
+        has = {row[1] for row in connection.execute("PRAGMA table_info(content)")}
+        for column in ("pieces_sha1", "layer", "root"):
+            if column not in has:
+                connection.execute(f"ALTER TABLE content ADD COLUMN {column} BLOB")
+        for statement in SCHEMA.split(";"):
+            if any(f"CREATE TABLE {name} (" in statement for name in _ADDED):
+                connection.execute(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
         connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
         connection.execute("COMMIT")
     except BaseException:

@@ -225,9 +225,11 @@ def _invite(console: Console, stage: Stage, path: str) -> None:
     url = edge + quote(path)
     console.print("\n[bold]try it by hand[/bold] (Ctrl-C ends everything)")
     for line in (
-        url,
+        f"{edge}/",
+        f"{url}?mirrorlist",
         f"{edge}/-/explain{quote(path)}?ip={address}",
         f"curl -sI -H 'X-Forwarded-For: {address}' {url}",
+        f"curl -s -H 'X-Forwarded-For: {address}' {url}.meta4",
         f"heliostat --config {stage.config} mirror list",
         f"heliostat --config {stage.config} explain {shlex.quote(path)} --ip {address}",
     ):

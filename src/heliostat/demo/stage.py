@@ -122,6 +122,13 @@ trusted_proxies = ["127.0.0.0/8"]   # so that X-Forwarded-For can play a client 
 [[tree]]
 name = "{TREE_NAME}"
 root = {_toml_string(str(self.root.absolute()))}
+publisher = "Heliostat's demo"
+torrents = ["*.iso", "*.img", "*.bin", "*.whl"]
+sums = ["sha256"]
+[[tree.alias]]                      # /latest/ has the newest of each
+path = "latest/{{name}}/{{file}}"
+target = "releases/{{name}}/{{version}}/{{file}}"
+order = "debian"
 """
         )
 

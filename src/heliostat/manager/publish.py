@@ -32,7 +32,7 @@ from heliostat.manager.probing.changes import Stamp, change_stamp
 from heliostat.manager.probing.records import KeptHoldings, statuses
 from heliostat.manager.publishing.lease import give_back, hold, holder_of
 from heliostat.manager.registry.mirrors import list_mirrors
-from heliostat.manager.trees import KeptCatalogs, load_catalogs
+from heliostat.manager.trees import KeptCatalogs, load_catalogs, open_extras
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import (
     Endpoint,
@@ -248,6 +248,7 @@ class Publisher:
             zones=zones,
             networks=networks,
             notices=notices(places),
+            extras=open_extras(self._loaded),
         )
 
     def _current_places(self) -> PlaceTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from heliostat.catalog import scans
 from heliostat.catalog.reader import Catalog, load_table
@@ -14,6 +15,7 @@ from heliostat.model.catalog import CatalogTable
 from heliostat.model.tree import Tree
 from heliostat.probe.liveness import newest_samples
 from heliostat.probe.results import Sample
+from heliostat.state.extras import OpenExtras
 
 
 def scan_tree(
@@ -50,6 +52,12 @@ def load_catalogs(loaded: LoadedConfig) -> Mapping[str, CatalogTable]:
     return {name: table for name, table in tables.items() if table is not None}
 
 
+def open_extras(loaded: LoadedConfig) -> Mapping[str, OpenExtras]:
+    """By tree: what opens its catalog for what is known of single files."""
+    paths = {tree.name: catalog_path(loaded.data_dir, tree.name) for tree in loaded.config.trees}
+    return {name: partial(Catalog.open, path) for name, path in paths.items()}
+
+
 class KeptCatalogs:
     """The catalogs of all trees, kept in memory: reading 3,000,000 files takes seconds.
 
@@ -59,7 +67,7 @@ class KeptCatalogs:
 
     def __init__(self, loaded: LoadedConfig) -> None:
         self._data_dir = loaded.data_dir
-        self._versions: dict[str, tuple[int, int] | None] = {}
+        self._versions: dict[str, tuple[int, int, int] | None] = {}
         self.tables: Mapping[str, CatalogTable] = {}
         self.newest: Mapping[str, tuple[Sample, ...]] = {}
         """By tree: files that liveness may ask a mirror for of which nothing is known."""
@@ -82,12 +90,12 @@ class KeptCatalogs:
         self._versions[tree] = version
         return True
 
-    def _version(self, tree: str) -> tuple[int, int] | None:
-        """The catalog's file and version, cheaply; None as long as no scan was finished."""
+    def _version(self, tree: str) -> tuple[int, int, int] | None:
+        """The catalog's file, version and what stands beside; None before the first scan ended."""
         path = catalog_path(self._data_dir, tree)
         try:
             inode = path.stat().st_ino
         except FileNotFoundError:
             return None
         with Catalog.open(path) as catalog:
-            return (inode, catalog.version) if catalog.version else None
+            return (inode, catalog.version, catalog.beside) if catalog.version else None
