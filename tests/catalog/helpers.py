@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ class Workshop:
     root: Path
     data_dir: Path
     extra: tuple[str, ...] = ()
+    wishes: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the tree."""
 
     @property
     def tree(self) -> Tree:
-        return Tree("t", str(self.root), extra_digests=self.extra)
+        return Tree("t", str(self.root), extra_digests=self.extra, **self.wishes)
 
     def write(self, name: str | bytes, content: bytes = b"content") -> Path:
         """Writes a file (and its folders); gives its path on disk."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from moto.server import ThreadedMotoServer
 
 from heliostat.catalog import ScanReport
@@ -19,6 +20,14 @@ from heliostat.config.schema import ProbeSection
 from heliostat.demo.servers import NginxServer, RsyncServer, free_port
 from heliostat.model.tree import Tree
 from tests.catalog.helpers import Workshop, sha256
+
+KINDS = [
+    pytest.param("rsync", marks=pytest.mark.needs("rsync")),
+    pytest.param("ssh", marks=pytest.mark.needs("rsync")),
+    pytest.param("web", marks=pytest.mark.needs("nginx")),
+    "s3",
+]
+"""The ways, with what each needs."""
 
 SSH = """#!/bin/sh
 # what stands for ssh in these tests: runs the command here, as sshd would there

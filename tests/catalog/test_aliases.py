@@ -36,8 +36,9 @@ def test_versions_rise(order: VersionOrder) -> None:
 @pytest.mark.parametrize("order", list(VersionOrder))
 @given(versions=st.lists(st.binary(max_size=12), max_size=6))
 def test_any_versions_have_one_order(order: VersionOrder, versions: list[bytes]) -> None:
-    keys = {version: sort_key(order)(version) for version in versions}
-    known = [version for version in keys if keys[version] is not None]
+    all_keys = {version: sort_key(order)(version) for version in versions}
+    keys = {version: key for version, key in all_keys.items() if key is not None}
+    known = list(keys)
     forth = sorted(known, key=keys.__getitem__)
     known.reverse()
     back = sorted(known, key=keys.__getitem__)

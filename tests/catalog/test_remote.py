@@ -25,14 +25,8 @@ from heliostat.model.catalog import PIECE_BYTES
 from heliostat.model.errors import EXIT_REFUSED
 from heliostat.model.tree import Tree
 from tests.catalog.helpers import sha256
-from tests.catalog.remote_shop import RemoteShop, remote_shop
+from tests.catalog.remote_shop import KINDS, RemoteShop, remote_shop
 
-KINDS = [
-    pytest.param("rsync", marks=pytest.mark.needs("rsync")),
-    pytest.param("ssh", marks=pytest.mark.needs("rsync")),
-    pytest.param("web", marks=pytest.mark.needs("nginx")),
-    "s3",
-]
 PAST_S = 1_700_000_000
 
 

@@ -78,7 +78,7 @@ def test_folders_that_reach_over_shards_are_leapt_over(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     paths = sorted(
         {
-            b"%c/%03d/%d" % (97 + rng.integers(4), rng.integers(150), rng.integers(1_000_000))
+            b"%c/%03d/%d" % (int(97 + rng.integers(4)), rng.integers(150), rng.integers(1_000_000))
             for _ in range(60_000)
         }
     )

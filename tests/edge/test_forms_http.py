@@ -9,6 +9,7 @@ import random
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +35,6 @@ from tests.support.worlds import (
     AT_S,
     GERMANY,
     JAPAN,
-    holding_of,
     known_world,
     make_catalog,
     make_mirror,
@@ -107,16 +107,14 @@ def publish(folder: Path) -> None:
         formers=[(REPOMD, former)],
     )
     known = known_world(catalog, mirrors, held={"us.example": without}, tree=TREE, extras=extras)
-    us = next(holding for holding in known.holdings["t"] if holding.mirror == "us.example")
     ids = dict(zip(catalog.paths, map(int, catalog.file_ids), strict=True))
-    behind = holding_of(catalog, "us.example", us.held)
-    known.holdings["t"].remove(us)  # type: ignore[attr-defined]  a list here
-    differing = BitMap([ids[REPOMD]])
-    known.holdings["t"].append(  # type: ignore[attr-defined]
-        type(behind)(
-            behind.mirror, "t", AT_S, "made", us.held, differing, behind.catalog_identity, 1
-        )
-    )
+    behind = [
+        replace(holding, differing=BitMap([ids[REPOMD]]))
+        if holding.mirror == "us.example"
+        else holding
+        for holding in known.holdings["t"]
+    ]
+    known = replace(known, holdings={"t": behind})
     compile_state(known, StateStore(folder), datetime.now(UTC))
 
 

@@ -28,6 +28,7 @@ PROGRAMS = {
     "rsync": "rsync",
     "wget": "wget",
     "wrk": "wrk",
+    "zsync": "zsyncmake",
 }
 """Package → the program that shows it is there, however it came; others are asked of dpkg."""
 
