@@ -190,6 +190,7 @@ def test_who_accepts_a_metalink_gets_one(edge: EdgeProcess, accept: str, media_t
     ending = "meta4" if "metalink4" in media_type else "metalink"
     wanted = f'attachment; filename="big-1.10.iso.{ending}"'
     assert reply["content-disposition"] == wanted
+    assert b"metaurl" not in reply.body  # aria2 would seed for ever what it was asked to fetch
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ class Handler:
             return self._file_or_other(serving, method, target, path, query, asker, peer)
         found = serving.state.find(path)
         if found is not None and (query or not found.flags & FLAG_BODY):
-            answer = serving.forms.answer(form, path, found, asker)
+            answer = serving.forms.answer(form, path, found, asker, is_negotiated=not query)
             return serving.paths.not_found(path, asker) if answer is None else answer
         return self._file_or_other(serving, method, target, path, query, asker, peer)
 

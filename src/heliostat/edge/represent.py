@@ -86,8 +86,19 @@ class Representations:
             )
         return content.answer(fields)
 
-    def answer(self, form: Form, path: bytes, found: FoundFile, asker: Asker) -> Answer | None:
-        """The form of a file; None when this file has no such form."""
+    def answer(
+        self,
+        form: Form,
+        path: bytes,
+        found: FoundFile,
+        asker: Asker,
+        *,
+        is_negotiated: bool = False,
+    ) -> Answer | None:
+        """The form of a file; None when this file has no such form.
+
+        `is_negotiated` says that the file was asked for, and the form only accepted.
+        """
         fields = asker.fields
         if form in checksums.DIGESTS:
             return self._of_file(form, found, fields, self._checksum)
@@ -96,7 +107,7 @@ class Representations:
         if form in (Form.TORRENT, Form.MAGNET) and not found.flags & FLAG_TORRENT:
             return None
         if form is Form.META4:
-            return self._meta4(path, found, asker)
+            return self._meta4(path, found, asker, is_negotiated=is_negotiated)
         kind = _list_kind(fields) if form is Form.MIRRORLIST else ""
         ordered = self._ordered(path, found, asker)
         key = (form, kind, found.number, ordered.position, *_way(asker))
@@ -188,9 +199,10 @@ class Representations:
             return Content.of(body, torrent.MEDIA_TYPE, OWN + saved)
         return self._mirror_list(kind, about, ordered, asker)
 
-    def _meta4(self, path: bytes, found: FoundFile, asker: Asker) -> Answer:
+    def _meta4(self, path: bytes, found: FoundFile, asker: Asker, *, is_negotiated: bool) -> Answer:
+        """Without the torrent for who asked for the file: aria2 would go on seeding for ever."""
         ordered = self._ordered(path, found, asker)
-        key = (Form.META4, found.number, asker.is_https)
+        key = (Form.META4, found.number, asker.is_https, is_negotiated)
 
         def work(composed: Composed) -> Answer:
             quoted = escape(quote_text(found.relative)).encode()
@@ -199,6 +211,8 @@ class Representations:
 
         def make() -> Composed:
             about = self.about(path, found, Ordered.none(ordered), asker)
+            if is_negotiated:
+                about = replace(about, magnet="")
             text = metalink4.metalink4(
                 about,
                 self._pieces(found).get("pieces", b""),

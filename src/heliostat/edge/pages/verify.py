@@ -70,9 +70,11 @@ def commands(about: AboutFile) -> list[Command]:
 
 
 def aria2(about: AboutFile) -> Command:
-    """From several mirrors at once, every piece checked."""
+    """From several mirrors at once, every piece checked; a torrent beside it isn't followed, as
+    aria2 would go on seeding when it has the file."""
     url = (about.public_url + about.href.removeprefix("/")).replace("'", "%27")
-    return Command("aria2", f"aria2c {shlex.quote(f'{url}.meta4')}")
+    option = "--follow-torrent=false " if about.magnet else ""
+    return Command("aria2", f"aria2c {option}{shlex.quote(f'{url}.meta4')}")
 
 
 def signature_name(about: AboutFile) -> str:
