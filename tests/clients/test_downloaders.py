@@ -134,10 +134,3 @@ def test_wget2_refuses_a_file_that_no_mirror_has_right(stage: Stage, tmp_path: P
     with stage.corrupt(IMAGE, at_byte=3 * MIB + 7):
         ran = wget2(stage, tmp_path, "-v")
     assert ran.code != 0, ran.said
-
-
-def test_wget2_without_metalink_follows_the_redirect(stage: Stage, tmp_path: Path) -> None:
-    ran = wget2(stage, tmp_path, "--no-metalink")
-    assert ran.code == 0, ran.said
-    assert got(tmp_path) == sha256(stage.original(IMAGE))
-    assert stage.sent() == {"near": IMAGE_BYTES}

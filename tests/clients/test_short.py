@@ -106,12 +106,10 @@ def test_aria2_takes_from_three_mirrors_at_once(stage: Stage, tmp_path: Path) ->
     assert all(sent_bytes >= MIB for sent_bytes in sent.values())
 
 
-def test_the_metalink_that_aria2_gets_first_doesnt_take_the_files_name(
-    stage: Stage, tmp_path: Path
-) -> None:
+def test_what_aria2_gets_beside_the_file_doesnt_take_its_name(stage: Stage, tmp_path: Path) -> None:
     assert aria2(stage, tmp_path) == 0
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {IMAGE_NAME, f"{IMAGE_NAME}.meta4"}
+    assert names == {IMAGE_NAME, f"{IMAGE_NAME}.meta4", f"{IMAGE_NAME}.sig"}
 
 
 def test_aria2_skips_a_dead_mirror(stage: Stage, tmp_path: Path) -> None:

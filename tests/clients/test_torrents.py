@@ -1,15 +1,14 @@
 """Torrents complete from web seeds alone, and are what their magnets say, by other people's code.
 
-No tracker, no DHT, no peers: the mirrors are all there is.
+No tracker, no DHT, no peers: the mirrors are all there is. Transmission isn't tried: Debian 12 has
+3.00, which refuses every hybrid torrent for the empty key in its file tree
+(https://github.com/transmission/transmission/issues/1339, mended in 4.0).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,7 +16,7 @@ import pytest
 
 from tests.clients.bencoding import decode, layer_and_root, pieces_sha1, raw_info
 from tests.clients.conftest import IMAGE, IMAGE_BYTES, IMAGE_NAME
-from tests.clients.stage import Ran, Stage, agent, done, run, sha256, until
+from tests.clients.stage import Ran, Stage, agent, done, run, sha256
 
 pytestmark = [
     pytest.mark.needs("nginx"),
@@ -144,32 +143,3 @@ def libtorrent(folder: Path) -> dict[str, object]:
     ran = done(SYSTEM_PYTHON, "-c", LIBTORRENT, str(folder / "got.torrent"), str(folder))
     told: dict[str, object] = json.loads(ran.out)
     return told
-
-
-@pytest.mark.needs("transmission-cli")
-def test_transmission_completes_a_torrent_from_web_seeds(stage: Stage, tmp_path: Path) -> None:
-    fetch(stage, "torrent", tmp_path)
-    home = tmp_path / "home"
-    home.mkdir()
-    off = {"dht-enabled": False, "lpd-enabled": False, "pex-enabled": False}
-    (home / "settings.json").write_text(json.dumps({**off, "bind-address-ipv4": "127.0.0.1"}))
-    finished = tmp_path / "finished"
-    script = tmp_path / "finish.sh"
-    script.write_text(f"#!/bin/sh\ntouch '{finished}'\n")
-    script.chmod(0o755)
-    command = ["transmission-cli", "-g", str(home), "-w", str(tmp_path), "-M"]
-    with (tmp_path / "log").open("wb") as log:
-        client = subprocess.Popen(
-            [*command, "-f", str(script), str(tmp_path / "got.torrent")],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            until(finished.exists, 60)
-        finally:
-            os.killpg(client.pid, signal.SIGKILL)
-            client.wait()
-    assert got(tmp_path) == sha256(stage.original(IMAGE))
-    assert sum(stage.sent().values()) >= IMAGE_BYTES
