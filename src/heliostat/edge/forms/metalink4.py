@@ -12,6 +12,9 @@ from heliostat.model.catalog import PIECE_BYTES, SHA256_BYTES
 
 MEDIA_TYPE = "application/metalink4+xml"
 URL_END = "</url>\n"
+HASH_ORDER = ("sha256", "sha512", "sha1", "md5")
+"""Not the strongest first: wget2 1.99 goes by the first one it knows, and cuts sha-512 off at 127
+of its 128 characters, so that no file would ever be right. aria2 takes the strongest anyway."""
 LAST_PRIORITY = 999_999
 """RFC 5854 §4.2.16.1: the lowest there is."""
 
@@ -51,8 +54,8 @@ def _publisher(about: AboutFile) -> str:
 
 def _digests(about: AboutFile) -> str:
     return "".join(
-        f'    <hash type="{said}">{about.digests[name].hex()}</hash>\n'
-        for name, said in SHA_NAMES.items()
+        f'    <hash type="{SHA_NAMES[name]}">{about.digests[name].hex()}</hash>\n'
+        for name in HASH_ORDER
         if name in about.digests
     )
 
