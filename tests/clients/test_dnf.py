@@ -6,6 +6,7 @@ a repomd.xml that is none of the metalink's is refused and the next mirror asked
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ FOLDER = "fedora/1/x86_64/os"
 QUERY = "repo=lamp-1&arch=x86_64"
 FIRST_S = 1_700_000_000
 SECOND_S = FIRST_S + 86_400
+THIRD_S = SECOND_S + 86_400
 
 
 @dataclass
@@ -172,16 +174,23 @@ def test_a_mirror_one_release_behind_is_verified_by_the_alternates(
 ) -> None:
     """It is on the metalink, behind those that are up to date; when they are dead it is taken."""
     stage = fedora.stage
-    with stage.mirrors["near"].serving(FOLDER, fedora.before):
-        stage.settle()
-        with stage.mirrors["second"].dead(), stage.mirrors["far"].dead():
-            ran = install(stage, tmp_path, by="metalink")
-        assert ran.code == 0, ran.said
-        assert version(tmp_path) == "1"
-        assert set(stage.sent()) == {"near"}
-        again = tmp_path / "again"
-        again.mkdir()
-        ran = install(stage, again, by="metalink")
-        assert ran.code == 0, ran.said
-        assert version(again) == "2"
+    repository = stage.original(FOLDER)
+    make_rpm(fedora.before.parent / "build", repository / "Packages", "lamp", "3")
+    index(repository, THIRD_S)
+    stage.sync("second", "far")
     stage.settle()
+    listed = re.findall(rb">(http://[0-9.]+:[0-9]+/)", stage.get(f"/metalink?{QUERY}").body)
+    near = stage.mirrors["near"].url.encode()
+    assert listed.index(near) == len(listed) - 1 == 2
+    plain = stage.get(f"/mirrorlist?{QUERY}").body
+    assert near not in plain, "a plain list, by which nothing is verified, has only holders"
+    with stage.mirrors["second"].dead(), stage.mirrors["far"].dead():
+        ran = install(stage, tmp_path, by="metalink")
+    assert ran.code == 0, ran.said
+    assert version(tmp_path) == "2"
+    assert set(stage.sent()) == {"near"}
+    again = tmp_path / "again"
+    again.mkdir()
+    ran = install(stage, again, by="metalink")
+    assert ran.code == 0, ran.said
+    assert version(again) == "3"
