@@ -3,7 +3,11 @@
 Seen of aria2 1.36: it asks with `Accept: */*,application/metalink4+xml,application/metalink+xml`
 and gets the metalink at the file's own address. Without that (`--header=Accept:*/*`) it takes
 further mirrors from `Link: rel=duplicate` and the digest from `Digest`, both of the redirect.
+A metalink with a torrent in it (that of `.meta4`, not the negotiated one) makes it seed for ever.
 Seen of wget2 1.99.1: it asks as a browser does, and finds the metalink by `Link: rel=describedby`.
+It goes by the first digest it knows (sha-512 it cuts off by a character), checks pieces, but never
+leaves the first mirror: a dead one, or one whose pieces are wrong, is asked until one stops it.
+With --no-metalink it ends at a redirect that has Link and Digest, without a file or a word.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ pytestmark = [
 ]
 
 MIB = 1024 * 1024
+STOPPED = 124
+"""What timeout(1) ends with when it had to stop a program."""
+
 BY_LINKS = ("--header=Accept:*/*", "--follow-metalink=false")
 """aria2 without metalinks."""
 
@@ -34,10 +41,10 @@ def aria2(stage: Stage, folder: Path, *more: str, what: str = IMAGE) -> Ran:
     return run("aria2c", *options, "--console-log-level=info", *more, stage.url + what)
 
 
-def wget2(stage: Stage, folder: Path, *more: str) -> Ran:
+def wget2(stage: Stage, folder: Path, *more: str, prefix: tuple[str, ...] = ()) -> Ran:
     options = ["-U", agent(), "--no-hsts", "--tries=2", "--waitretry=0"]
     home = str(folder.parent)  # it keeps files of its own there
-    return run("wget2", *options, *more, stage.url + IMAGE, cwd=folder, HOME=home)
+    return run(*prefix, "wget2", *options, *more, stage.url + IMAGE, cwd=folder, HOME=home)
 
 
 def got(folder: Path) -> str:
@@ -71,7 +78,7 @@ def test_aria2_outlives_a_mirror_that_dies_in_the_middle(stage: Stage, tmp_path:
         assert stage.mirrors["near"].sent_bytes() >= 300_000
     assert ran.code == 0, ran.said
     assert got(tmp_path) == sha256(stage.original(IMAGE))
-    assert stage.sent().keys() >= {"second", "far"} or stage.sent()
+    assert stage.sent().keys() & {"second", "far"}
 
 
 def test_aria2_leaves_a_mirror_whose_file_has_another_size(stage: Stage, tmp_path: Path) -> None:
@@ -99,9 +106,10 @@ def test_aria2_without_metalinks_refuses_what_the_redirects_digest_denies(
 def test_aria2_takes_a_metalink_by_its_own_address(stage: Stage, tmp_path: Path) -> None:
     for form in (".meta4", ".metalink"):
         folder = tmp_path / form
-        ran = aria2(stage, folder, "--follow-metalink=mem", what=IMAGE + form)
+        options = ("--follow-metalink=mem", "--follow-torrent=false")
+        ran = aria2(stage, folder, *options, what=IMAGE + form)
         assert ran.code == 0, ran.said
-        assert {path.name for path in folder.iterdir()} == {IMAGE_NAME}
+        assert {path.name for path in folder.iterdir()} >= {IMAGE_NAME}
         assert got(folder) == sha256(stage.original(IMAGE))
 
 
@@ -115,22 +123,10 @@ def test_wget2_checks_what_the_near_mirror_sent_by_the_metalink(
     assert "near" in stage.sent()
 
 
-def test_wget2_skips_a_dead_mirror(stage: Stage, tmp_path: Path) -> None:
-    with stage.mirrors["near"].dead():
-        ran = wget2(stage, tmp_path)
-    assert ran.code == 0, ran.said
-    assert got(tmp_path) == sha256(stage.original(IMAGE))
-
-
-def test_wget2_takes_a_wrong_piece_from_another_mirror(stage: Stage, tmp_path: Path) -> None:
+def test_wget2_never_takes_a_wrong_piece_for_right(stage: Stage, tmp_path: Path) -> None:
+    """It asks the same mirror again and again, until somebody stops it."""
     with stage.mirrors["near"].corrupt(IMAGE, at_byte=3 * MIB + 99):
-        ran = wget2(stage, tmp_path)
-    assert ran.code == 0, ran.said
-    assert got(tmp_path) == sha256(stage.original(IMAGE))
-    assert stage.sent().keys() > {"near"}
-
-
-def test_wget2_refuses_a_file_that_no_mirror_has_right(stage: Stage, tmp_path: Path) -> None:
-    with stage.corrupt(IMAGE, at_byte=3 * MIB + 7):
-        ran = wget2(stage, tmp_path, "-v")
-    assert ran.code != 0, ran.said
+        ran = wget2(stage, tmp_path, "-v", prefix=("timeout", "3"))
+    assert ran.code == STOPPED
+    assert "Piece 4/7 not OK" in ran.said
+    assert "Checksum OK" not in ran.said
