@@ -517,3 +517,16 @@ def test_the_list_of_a_file_is_a_page_text_or_json(edge: EdgeProcess) -> None:
 def test_zsync_is_there_for_the_files_that_have_it(edge: EdgeProcess) -> None:
     assert get(edge, "/iso/big-1.10.iso.zsync").body == b"zsync: 0.6.2\n"
     assert get(edge, "/iso/big-1.9.iso.zsync").status == 404
+
+
+def test_a_folder_has_a_list_of_mirrors_too(edge: EdgeProcess) -> None:
+    assert urls(get(edge, "/iso/?mirrorlist&country=jp")) == ["http://jp.example/pub/iso/"]
+    assert len(urls(get(edge, "/debian/pool/?mirrorlist"))) == 2
+    assert get(edge, "/nothing/?mirrorlist").status == 404
+
+
+def test_a_query_of_any_length_is_refused_kindly(edge: EdgeProcess) -> None:
+    many = "&".join(f"a{number}=1" for number in range(100))
+    reply = get(edge, f"/iso/?{many}")
+    assert reply.status == 400
+    assert b"more than 20 fields" in reply.body

@@ -39,6 +39,7 @@ from heliostat.listing.plain_list import PlainListParser
 from heliostat.listing.rsync_listing import ListingParser
 from heliostat.state.documents import (
     MirrorsDocument,
+    NamesDocument,
     NoticeDocument,
     ShardsDocument,
     TreesDocument,
@@ -46,7 +47,7 @@ from heliostat.state.documents import (
 )
 from heliostat.state.errors import DamagedStateError
 from heliostat.state.manifest import parse_manifest, parse_version
-from tests.fuzz import offers
+from tests.fuzz import forms, offers
 from tests.support.wire import check, small_handler, talk
 from tests.support.worlds import small_zones
 
@@ -54,7 +55,6 @@ CUT = b"\xff\xfe"
 """In an input of the target "http" this ends one packet and begins the next."""
 
 PLAIN = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n"
-ALLOWED_STATUS = (200, 302, 400, 404, 405, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,9 @@ def target(data: bytes) -> None:
         return
     assert b"\0" not in path
     assert not {b".", b".."} & set(path.split(b"/"))
-    answer = _handler().answer(b"GET", data, Fields(), _handler().peer("192.0.2.7", False))
-    assert int(answer.head[9:12]) in ALLOWED_STATUS
+    peer = _handler().peer("192.0.2.7", False)
+    answer = forms.settled(_handler().answer(b"GET", data, Fields(), peer))
+    assert int(answer.head[9:12]) in forms.ALLOWED_STATUS
 
 
 def forwarded_for(data: bytes) -> None:
@@ -104,7 +105,7 @@ def explain(data: bytes) -> None:
     handler.tick(0.0)
     peer = handler.peer("192.0.2.7", False)
     answer = handler.answer(b"GET", b"/-/explain/a?" + data, Fields(accept=b"text/html"), peer)
-    assert int(answer.head[9:12]) in ALLOWED_STATUS
+    assert int(answer.head[9:12]) in forms.ALLOWED_STATUS
     assert b"<script" not in answer.body.lower()
 
 
@@ -116,7 +117,7 @@ def manifest(data: bytes) -> None:
 
 
 def documents(data: bytes) -> None:
-    for form in (MirrorsDocument, TreesDocument, ShardsDocument, NoticeDocument):
+    for form in (MirrorsDocument, TreesDocument, ShardsDocument, NamesDocument, NoticeDocument):
         try:
             parse(form, data, "document")
         except DamagedStateError:
@@ -225,6 +226,8 @@ def toml(data: bytes) -> None:
 
 
 TARGETS = {
+    "forms": Target(forms.forms, forms.SEEDS),
+    "records": Target(forms.records, forms.RECORD_SEEDS),
     "http": Target(
         http,
         [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from time import time
+from urllib.parse import quote_from_bytes
 
 from heliostat.edge import answers, limits, statefiles
 from heliostat.edge.answers import Answer
@@ -19,7 +20,7 @@ from heliostat.edge.counts.frame import MIRROR_MASK
 from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.lane import FastLane
 from heliostat.edge.mirrorlists import METALINK, MIRRORLIST
-from heliostat.edge.negotiate import by_accept, by_query, by_suffix
+from heliostat.edge.negotiate import Form, by_accept, by_query, by_suffix
 from heliostat.edge.pages import explain_page
 from heliostat.edge.repeats import RepeatTable
 from heliostat.edge.represent import Asker
@@ -176,6 +177,11 @@ class Handler:
         if found is not None and (query or not found.flags & FLAG_BODY):
             answer = serving.forms.answer(form, path, found, asker, is_negotiated=not query)
             return serving.paths.not_found(path, asker) if answer is None else answer
+        if form is Form.MIRRORLIST and (not path or path.endswith(b"/")):
+            of_folder = (
+                b"path=/" + quote_from_bytes(path).encode() + b"&" + query.partition(b"&")[2]
+            )
+            return serving.lists.answer(MIRRORLIST, of_folder, asker, may_say_ip=peer.is_trusted)
         return self._file_or_other(serving, method, target, path, query, asker, peer)
 
     def _file_or_other(

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qs
 
-from heliostat.edge import answers, folders, limits
+from heliostat.edge import answers, folders
 from heliostat.edge.answers import Answer
 from heliostat.edge.clients import Client, locate
 from heliostat.edge.content import CORS, OWN, VARY_ACCEPT, Content, Contents
 from heliostat.edge.forms import lists, metalink3
 from heliostat.edge.forms.about import Source
 from heliostat.edge.forms.lists import ListFormat
-from heliostat.edge.negotiate import prefers_json
+from heliostat.edge.negotiate import BadQueryError, prefers_json, query_fields
 from heliostat.edge.represent import Asker, Representations
 from heliostat.edge.sourcing import Ordered, Sourcing, in_countries, over
 from heliostat.edge.target import BadTargetError, quote, quote_text, split_target
@@ -119,19 +118,12 @@ class MirrorLists:
 
     def _read(self, query: bytes, asker: Asker, *, may_say_ip: bool) -> Asked:
         try:
-            fields = parse_qs(
-                query.decode("latin-1"),
-                keep_blank_values=True,
-                max_num_fields=limits.QUERY_FIELDS,
-                encoding="latin-1",
-            )
-        except ValueError:
-            raise BadListError(
-                400, f"the query has more than {limits.QUERY_FIELDS} fields"
-            ) from None
+            fields = query_fields(query)
+        except BadQueryError as error:
+            raise BadListError(400, str(error)) from None
 
         def word(name: str) -> str:
-            return fields.get(name, [""])[-1]
+            return fields.get(name, "")
 
         path, title = self._subject_path(word("path"), word("repo"), word("arch"))
         client = asker.client

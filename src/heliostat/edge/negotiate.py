@@ -6,6 +6,10 @@ Pure. (RFC 9110 §12.5.1, as far as the edge has a choice.)
 from __future__ import annotations
 
 from enum import StrEnum
+from urllib.parse import parse_qs
+
+from heliostat.edge import limits
+from heliostat.model.errors import HeliostatError
 
 
 class Form(StrEnum):
@@ -43,6 +47,30 @@ def by_suffix(path: bytes) -> tuple[bytes, Form] | None:
 def by_query(query: bytes) -> Form | None:
     """The form that a query such as "meta4" or "mirrorlist&country=DE" asks for."""
     return _BY_NAME.get(query.partition(b"&")[0].partition(b"=")[0])
+
+
+class BadQueryError(HeliostatError):
+    """The query is not one that is read: 400."""
+
+
+def query_fields(query: bytes) -> dict[str, str]:
+    """The last value of each field, its bytes as latin-1.
+
+    Raises:
+        BadQueryError: more than QUERY_FIELDS.
+    """
+    try:
+        fields = parse_qs(
+            query.decode("latin-1"),
+            keep_blank_values=True,
+            max_num_fields=limits.QUERY_FIELDS,
+            encoding="latin-1",
+        )
+    except ValueError:
+        raise BadQueryError(
+            f"the query has more than {limits.QUERY_FIELDS} fields; leave some out"
+        ) from None
+    return {name: values[-1] for name, values in fields.items()}
 
 
 def by_accept(accept: bytes) -> Form | None:

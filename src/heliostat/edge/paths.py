@@ -7,7 +7,6 @@ was removed. Nothing of a request gets into an answer but by what the state know
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qs
 
 from heliostat.edge import answers, folders, limits
 from heliostat.edge.answers import Answer
@@ -15,7 +14,13 @@ from heliostat.edge.content import CORS, REVALIDATE, SHARED, VARY_ACCEPT, Conten
 from heliostat.edge.forms import checksums
 from heliostat.edge.forms.about import Listing, ListingEntry
 from heliostat.edge.forms.listing_json import listing_json
-from heliostat.edge.negotiate import accepts_html, by_suffix, prefers_json
+from heliostat.edge.negotiate import (
+    BadQueryError,
+    accepts_html,
+    by_suffix,
+    prefers_json,
+    query_fields,
+)
 from heliostat.edge.pages import error_page, listing_page
 from heliostat.edge.represent import Asker, Representations
 from heliostat.edge.target import quote, quote_text
@@ -165,12 +170,10 @@ class Paths:
     # folders
 
     def _listing(self, path: bytes, query: bytes, asker: Asker) -> Answer:
-        after = b""
-        if query:
-            fields = parse_qs(
-                query.decode("latin-1"), encoding="latin-1", max_num_fields=limits.QUERY_FIELDS
-            )
-            after = fields.get("after", [""])[-1].encode("latin-1", "replace")
+        try:
+            after = query_fields(query).get("after", "").encode("latin-1", "replace")
+        except BadQueryError as error:
+            return answers.plain(400, f"Bad request: {error}.\n")
         as_json = prefers_json(asker.fields.accept)
         key = ("listing", path, after, as_json)
         content = self._contents.get(key)
