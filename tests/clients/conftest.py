@@ -29,6 +29,13 @@ publisher_url = "https://example.org/"
 [[tree.alias]]
 path = "latest/image.iso"
 target = "{version}/image-{version}.iso"
+[[tree.moved]]
+path = "stable/{rest}"
+target = "8.0/{rest}"
+[[tree.removed]]
+path = "6.0/*"
+successor = "8.0/image-8.0.iso"
+hint = "Take 8.0."
 """
 
 SIGNATURE = """-----BEGIN PGP SIGNATURE-----

@@ -126,6 +126,24 @@ def test_latest_is_the_newest_release(stage: Stage, tmp_path: Path) -> None:
     assert set(stage.sent()) == {"near"}
 
 
+def test_what_has_moved_is_found_and_what_is_gone_says_so(stage: Stage, tmp_path: Path) -> None:
+    got = fetch(stage, "files/stable/image-8.0.iso", tmp_path)
+    assert sha256(got) == sha256(stage.original(IMAGE))
+    gone = run("curl", "-sSi", "-A", agent(), f"{stage.url}files/6.0/image-6.0.iso")
+    assert gone.out.startswith("HTTP/1.1 410 Gone")
+    assert "Take 8.0." in gone.out
+
+
+@pytest.mark.needs("wget")
+def test_wget_takes_a_whole_folder_by_its_listing(stage: Stage, tmp_path: Path) -> None:
+    command = ["wget", "-q", "-r", "-l1", "-np", "-nd", "-A", "*.iso,*.txt,*.asc", "-U", agent()]
+    ran = run(*command, f"{stage.url}files/8.0/", cwd=tmp_path)
+    assert ran.code == 0, ran.said
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {IMAGE_NAME, f"{IMAGE_NAME}.asc", "read me & more.txt"}
+    assert sha256(tmp_path / IMAGE_NAME) == sha256(stage.original(IMAGE))
+
+
 @pytest.mark.needs("zsync")
 def test_zsync_fetches_only_what_an_older_copy_lacks(stage: Stage, tmp_path: Path) -> None:
     changed = bytearray(stage.original(IMAGE).read_bytes())

@@ -125,3 +125,13 @@ def test_a_corrupt_package_is_refused(suse: Stage, tmp_path: Path, by: str) -> N
     assert "Digest verification failed" in ran.said
     assert version(tmp_path) == ""
     assert suse.sent(PACKAGE)
+
+
+def test_behind_a_plain_address_a_corrupt_mirror_is_told_by_its_pieces(
+    suse: Stage, tmp_path: Path
+) -> None:
+    with suse.mirrors["near"].corrupt(f"{FOLDER}/noarch/{PACKAGE}", at_byte=500_000):
+        ran = install(suse, tmp_path, by="baseurl")
+    assert ran.code == 0, ran.said
+    assert version(tmp_path) == "2"
+    assert suse.sent(PACKAGE).keys() > {"near"}
