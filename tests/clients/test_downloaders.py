@@ -89,6 +89,16 @@ def test_aria2_leaves_a_mirror_whose_file_has_another_size(stage: Stage, tmp_pat
     assert got(tmp_path) == sha256(stage.original(IMAGE))
 
 
+def test_aria2_takes_less_from_a_slow_mirror(stage: Stage, tmp_path: Path) -> None:
+    with stage.mirrors["near"].slow(400_000):
+        ran = aria2(stage, tmp_path)
+    assert ran.code == 0, ran.said
+    assert got(tmp_path) == sha256(stage.original(IMAGE))
+    sent = stage.sent()
+    assert 0 < sent["near"] < 3 * MIB // 2, "each has 2 MiB to do when all are quick"
+    assert sent.keys() > {"near"}
+
+
 def test_aria2_without_metalinks_takes_mirrors_from_links(stage: Stage, tmp_path: Path) -> None:
     ran = aria2(stage, tmp_path, *BY_LINKS)
     assert ran.code == 0, ran.said

@@ -90,7 +90,8 @@ def test_lists_send_zypper_to_the_near_mirror(suse: Stage, tmp_path: Path, by: s
 def test_behind_a_plain_address_zypper_takes_parts_from_several_mirrors(
     suse: Stage, tmp_path: Path
 ) -> None:
-    ran = install(suse, tmp_path, by="baseurl")
+    with suse.mirrors["near"].slow(400_000):  # or else it may be done before the others begin
+        ran = install(suse, tmp_path, by="baseurl")
     assert ran.code == 0, ran.said
     assert version(tmp_path) == "2"
     sent = suse.sent(PACKAGE)
