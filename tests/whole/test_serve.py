@@ -158,19 +158,21 @@ def sha256(path: Path) -> str:
 @pytest.mark.parametrize(
     "client",
     [
-        ["curl", "--silent", "--fail", "--location", "--output", "{name}", "{url}"],
-        ["wget", "--quiet", "--output-document", "{name}", "{url}"],
-        ["aria2c", "--quiet", "--allow-overwrite", "--dir", "/", "--out", "{name}", "{url}"],
+        ["curl", "--silent", "--fail", "--location", "--output", "{folder}/{name}", "{url}"],
+        ["wget", "--quiet", "--output-document", "{folder}/{name}", "{url}"],
+        # it is given a metalink, which names the file (and --out would name the metalink)
+        ["aria2c", "--quiet", "--follow-metalink=mem", "--dir", "{folder}", "{url}"],
     ],
     ids=["curl", "wget", "aria2"],
 )
 def test_real_clients_get_every_file_right(site: Site, tmp_path: Path, client: list[str]) -> None:
-    for path in site.files():
-        target = tmp_path / "got"
+    for number, path in enumerate(site.files()):
+        folder, name = tmp_path / str(number), Path(path).name
+        folder.mkdir()
         url = f"http://127.0.0.1:{site.serve.port}/{path}"
-        command = [part.format(name=target, url=url) for part in client]
+        command = [part.format(folder=folder, name=name, url=url) for part in client]
         subprocess.run(command, check=True, timeout=60, cwd=tmp_path)
-        assert sha256(target) == sha256(site.tree / path)
+        assert sha256(folder / name) == sha256(site.tree / path)
 
 
 def test_every_place_gets_its_nearest_mirror(site: Site) -> None:

@@ -226,6 +226,7 @@ def _invite(console: Console, stage: Stage, path: str) -> None:
     console.print("\n[bold]try it by hand[/bold] (Ctrl-C ends everything)")
     for line in (
         f"{edge}/",
+        url,
         f"{url}?mirrorlist",
         f"{edge}/-/explain{quote(path)}?ip={address}",
         f"curl -sI -H 'X-Forwarded-For: {address}' {url}",
