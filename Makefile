@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_S ?= 60
-EDGE_BENCHES := edge edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady
+EDGE_BENCHES := edge edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady forms
 BENCH ?=
 FLEET := $(VENV)/fleet.jsonl
+ON_TWO_CORES := -n 2 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format bench fleet clients soak fuzz lock clean
+.PHONY: help setup demo test lint types format coverage bench fleet clients soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,8 +34,11 @@ format: setup ## let ruff put things in order
 	$(BIN)/ruff check --fix .
 
 test: setup lint types ## everything a change must pass
+	$(BIN)/pytest $(ON_TWO_CORES)
+
+coverage: setup ## the same tests, and the share of lines and branches they reach
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
+	$(BIN)/pytest $(ON_TWO_CORES) --cov --cov-report=
 	@echo "covered: $$($(BIN)/coverage report --format=total) % of lines and branches"
 
 bench: setup ## figures beside a peer's, in the same run (BENCH=--quick for a short look)

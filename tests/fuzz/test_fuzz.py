@@ -10,8 +10,8 @@ import pytest
 
 from tests.fuzz.targets import TARGETS
 
-RUNS = 4_000
-MOST_S = 12
+RUNS = 2_000
+MOST_S = 6
 INPUT_BYTES = 2_000
 
 
