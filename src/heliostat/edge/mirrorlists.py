@@ -206,7 +206,7 @@ class MirrorLists:
             text = lists.as_text(chosen, comments)
         return Content.of(text.encode(), answers.TEXT, OWN + VARY_ACCEPT)
 
-    def _metalink(self, asked: Asked, asker: Asker) -> Content:
+    def _metalink(self, asked: Asked, asker: Asker) -> Content | Answer:
         path = asked.path + REPOMD if asked.path.endswith(b"/") else asked.path
         found = self._state.find(path)
         if found is None:
@@ -219,6 +219,8 @@ class MirrorLists:
         sources = [*about.sources, *self._behind(path, found, ordered, client, is_https)]
         chosen = over(sources, asked.protocols)
         chosen = in_countries(chosen, asked.countries) or chosen
+        if not chosen:
+            return answers.NO_MIRROR
         text = metalink3.metalink3(
             about,
             b"",

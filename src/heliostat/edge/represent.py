@@ -110,6 +110,8 @@ class Representations:
             return self._meta4(path, found, asker, is_negotiated=is_negotiated)
         kind = _list_kind(fields) if form is Form.MIRRORLIST else ""
         ordered = self._ordered(path, found, asker)
+        if form is Form.METALINK and not self._has_sources(ordered, found):
+            return answers.NO_MIRROR
         key = (form, kind, found.number, ordered.position, *_way(asker))
         content = self._contents.get(key)
         if content is not None:
@@ -122,6 +124,12 @@ class Representations:
         if form is Form.MIRRORLIST or pieces > limits.INLINE_PIECES:
             return answers.deferred(lambda: make().answer(fields))
         return make().answer(fields)
+
+    def _has_sources(self, ordered: Ordered, found: FoundFile) -> bool:
+        """A metalink names at least one URL (RFC 5854 §4.1.2)."""
+        return bool(ordered.turn) or bool(
+            self._sourcing.of_project(found.tree, found.relative, "", is_https=ordered.is_https)
+        )
 
     def _ordered(self, path: bytes, found: FoundFile, asker: Asker) -> Ordered:
         return self._sourcing.turn_of(
@@ -202,6 +210,8 @@ class Representations:
     def _meta4(self, path: bytes, found: FoundFile, asker: Asker, *, is_negotiated: bool) -> Answer:
         """Without the torrent for who asked for the file: aria2 would go on seeding for ever."""
         ordered = self._ordered(path, found, asker)
+        if not self._has_sources(ordered, found):
+            return answers.NO_MIRROR
         key = (Form.META4, found.number, asker.is_https, is_negotiated)
 
         def work(composed: Composed) -> Answer:
