@@ -46,7 +46,7 @@ CONNECTIONS_PER_NETWORK: Final = 256
 """Open connections of one client network (/24 or /48); more get a quick 503."""
 
 SPARE_DESCRIPTORS: Final = 2_048
-"""Kept free of connections: a state of 3,000,000 files holds about 400, two during a swap."""
+"""Kept free of connections: a state of 3,000,000 files holds 400 to 800, two during a swap."""
 
 EXPLAINS_PER_S: Final = 50
 """`/-/explain/` answers a second; it costs a hundred redirects, and is for people."""

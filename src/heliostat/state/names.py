@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.extras import Former
@@ -32,6 +34,7 @@ def names_of(
     for row, former in work.formers:
         by_row.setdefault(row, []).append(former)
     newest = sorted(by_row, key=lambda row: -by_row[row][0].replaced_at_s)[:MAX_REPLACED]
+    behind = _behind(newest, catalog, mirrors, holdings)
     return TreeNamesDocument(
         aliases=[
             AliasDocument(
@@ -45,7 +48,7 @@ def names_of(
             ReplacedDocument(
                 path=catalog.paths[row].decode("latin-1"),
                 formers=[_former(former) for former in by_row[row]],
-                behind=_behind(row, catalog, mirrors, holdings),
+                behind=np.packbits(behind[row], bitorder="little").tobytes().hex(),
             )
             for row in sorted(newest)
         ],
@@ -58,22 +61,27 @@ def _former(former: Former) -> FormerDocument:
 
 
 def _behind(
-    row: int, catalog: CatalogTable, mirrors: Sequence[Mirror], holdings: Sequence[Holding]
-) -> str:
-    """The mirrors that had the file before its last change, or have it in another form now.
+    rows: Sequence[int],
+    catalog: CatalogTable,
+    mirrors: Sequence[Mirror],
+    holdings: Sequence[Holding],
+) -> dict[int, NDArray[np.bool_]]:
+    """By row: the mirrors that had the file before its last change, or have another form of it.
 
     What they have is for the client to check: by one of the former contents, or not at all.
     """
-    file_id, changed_in = int(catalog.file_ids[row]), int(catalog.changed_in[row])
-    names = {
-        holding.mirror
-        for holding in holdings
-        if holding.tree == catalog.tree
-        and holding.catalog_identity == catalog.identity
-        and (
-            file_id in holding.differing
-            or (holding.catalog_version < changed_in and file_id in holding.held)
-        )
-    }
-    held = np.array([mirror.name in names for mirror in mirrors], dtype=np.bool_)
-    return np.packbits(held, bitorder="little").tobytes().hex()
+    row_of = {int(catalog.file_ids[row]): row for row in rows}
+    everything, changed_after = BitMap(row_of), dict[int, BitMap]()
+    index_of = {mirror.name: index for index, mirror in enumerate(mirrors)}
+    behind = {row: np.zeros(len(mirrors), dtype=np.bool_) for row in rows}
+    for holding in holdings:
+        index, version = index_of.get(holding.mirror), holding.catalog_version
+        if index is None or holding.catalog_identity != catalog.identity:
+            continue
+        if version not in changed_after:
+            changed_after[version] = BitMap(
+                file_id for file_id, row in row_of.items() if catalog.changed_in[row] > version
+            )
+        for file_id in (holding.differing & everything) | (holding.held & changed_after[version]):
+            behind[row_of[file_id]][index] = True
+    return behind
