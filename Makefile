@@ -6,7 +6,8 @@ FUZZ_S ?= 60
 EDGE_BENCHES := edge edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady forms
 BENCH ?=
 FLEET := $(VENV)/fleet.jsonl
-ON_TWO_CORES := -n 2 --dist loadfile --no-loadscope-reorder
+# Three at a time: most of them wait for real processes more than they compute.
+ON_TWO_CORES := -n 3 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.setup-done
 
 .PHONY: help setup demo test lint types format coverage bench fleet clients soak fuzz lock clean
