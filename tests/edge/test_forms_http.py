@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import itertools
 import json
@@ -530,3 +531,15 @@ def test_a_query_of_any_length_is_refused_kindly(edge: EdgeProcess) -> None:
     reply = get(edge, f"/iso/?{many}")
     assert reply.status == 400
     assert b"more than 20 fields" in reply.body
+
+
+def test_folders_are_packed_for_who_reads_gzip(edge: EdgeProcess) -> None:
+    plain = get(edge, "/many/", Accept="text/html")
+    packed = get(edge, "/many/", Accept="text/html", Accept_Encoding="br, gzip")
+    assert packed["content-encoding"] == "gzip"
+    assert packed["vary"] == plain["vary"] == "Accept, Accept-Encoding"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) * 5 < len(plain.body)
+    assert packed["etag"] != plain["etag"]
+    refused = get(edge, "/many/", Accept="text/html", Accept_Encoding="gzip;q=0")
+    assert refused.body == plain.body

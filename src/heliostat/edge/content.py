@@ -5,6 +5,7 @@ Pure. (RFC 9110 §8.8, §13; RFC 9111.)
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from heliostat.edge.request import Fields
 
 CORS = b"Access-Control-Allow-Origin: *\r\n"
 VARY_ACCEPT = b"Vary: Accept\r\n"
+VARY_PACKED = b"Vary: Accept, Accept-Encoding\r\n"
 REVALIDATE = b"Cache-Control: no-cache\r\n"
 """For what trust begins with: it is asked for again each time, and a 304 costs little."""
 SHARED = b"Cache-Control: public, max-age=%d\r\n" % limits.CONTENT_AGE_S
 OWN = b"Cache-Control: private, max-age=%d\r\n" % limits.CONTENT_AGE_S
 """For what depends on who asks."""
 
+PACKED_LEVEL = 5
 _TAG_BYTES = 12
 _ENTRY_BYTES = 600
 """Of an entry beside its body."""
@@ -45,15 +48,21 @@ class Content:
         about: bytes,
         *,
         modified_s: int = -1,
-        status: int = 200,
+        is_packed: bool = False,
     ) -> Content:
-        """`about` are header fields: how long it may be kept, and what it varies by."""
+        """`about` are header fields: how long it may be kept, and what it varies by.
+
+        `is_packed` sends it as gzip; it takes long, and is for work beside the loop.
+        """
+        if is_packed:
+            body = gzip.compress(body, PACKED_LEVEL, mtime=0)
+            about += b"Content-Encoding: gzip\r\n"
         tag = b'"%b"' % hashlib.blake2b(body, digest_size=_TAG_BYTES).hexdigest().encode()
         about += b"ETag: %b\r\n" % tag
         if modified_s >= 0:
             about += b"Last-Modified: %b\r\n" % formatdate(modified_s, usegmt=True).encode()
         head = (
-            f"HTTP/1.1 {status} {answers.REASONS[status]}\r\n".encode()
+            b"HTTP/1.1 200 OK\r\n"
             + answers.SERVER
             + f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n".encode()
             + b"X-Content-Type-Options: nosniff\r\n"

@@ -99,6 +99,11 @@ def accepts_html(accept: bytes) -> bool:
     return b"text/html" in accept and _qualities(accept).get(_HTML, 0.0) > 0
 
 
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Whether a body may be packed (RFC 9110 §12.5.3)."""
+    return b"gzip" in accept_encoding and _qualities(accept_encoding).get(b"gzip", 0.0) > 0
+
+
 def _qualities(accept: bytes) -> dict[bytes, float]:
     """Media type → quality; a malformed quality is 0."""
     found: dict[bytes, float] = {}

@@ -10,12 +10,21 @@ from collections.abc import Callable
 
 from heliostat.edge import answers, folders, limits
 from heliostat.edge.answers import Answer
-from heliostat.edge.content import CORS, REVALIDATE, SHARED, VARY_ACCEPT, Content, Contents
+from heliostat.edge.content import (
+    CORS,
+    REVALIDATE,
+    SHARED,
+    VARY_ACCEPT,
+    VARY_PACKED,
+    Content,
+    Contents,
+)
 from heliostat.edge.forms import checksums
 from heliostat.edge.forms.about import Listing, ListingEntry
 from heliostat.edge.forms.listing_json import listing_json
 from heliostat.edge.negotiate import (
     BadQueryError,
+    accepts_gzip,
     accepts_html,
     by_suffix,
     prefers_json,
@@ -175,7 +184,8 @@ class Paths:
         except BadQueryError as error:
             return answers.plain(400, f"Bad request: {error}.\n")
         as_json = prefers_json(asker.fields.accept)
-        key = ("listing", path, after, as_json)
+        is_packed = accepts_gzip(asker.fields.accept_encoding)  # 500 kB would be 25
+        key = ("listing", path, after, as_json, is_packed)
         content = self._contents.get(key)
         if content is not None:
             return content.answer(asker.fields)
@@ -184,12 +194,11 @@ class Paths:
         def make() -> Answer:
             listing = self._page(path, after)
             if as_json:
-                made = Content.of(
-                    listing_json(listing).encode(), answers.JSON, SHARED + VARY_ACCEPT + CORS
-                )
+                text, media_type, about = listing_json(listing), answers.JSON, CORS
             else:
-                page = listing_page(listing).encode()
-                made = Content.of(page, answers.HTML, SHARED + VARY_ACCEPT)
+                text, media_type, about = listing_page(listing), answers.HTML, b""
+            about += SHARED + VARY_PACKED
+            made = Content.of(text.encode(), media_type, about, is_packed=is_packed)
             return self._contents.keep(key, made).answer(fields_of_request)
 
         return answers.deferred(make)

@@ -32,6 +32,7 @@ class Fields:
     byte_range: bytes = b""
     if_none_match: bytes = b""
     if_modified_since: bytes = b""
+    accept_encoding: bytes = b""
 
     @property
     def is_download(self) -> bool:
@@ -97,6 +98,8 @@ class Request:
             case b"accept":
                 joined = fields.accept
                 fields.accept = joined + b"," + value if joined else value
+            case b"accept-encoding":
+                fields.accept_encoding = value
             case b"user-agent":
                 fields.user_agent = value
             case b"referer":
