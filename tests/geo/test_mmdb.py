@@ -9,7 +9,7 @@ from typing import Any
 
 import maxminddb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from heliostat.geo.errors import SourceFileError
@@ -107,6 +107,8 @@ def test_a_truncated_file_is_refused_with_a_remedy(tmp_path: Path, kept: float) 
         read_source(path, "city")
 
 
+# maxminddb's C reader makes such a text of some damaged records; that it warns is its own affair
+@pytest.mark.filterwarnings("ignore:PyUnicode_FromStringAndSize:DeprecationWarning")
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -114,6 +116,7 @@ def test_a_truncated_file_is_refused_with_a_remedy(tmp_path: Path, kept: float) 
     at=st.floats(0, 1, exclude_max=True),
     junk=st.binary(min_size=1, max_size=16),
 )
+@example(at=0.7487769085455651, junk=b"\x00\x00\x00\x00\x10")
 def test_a_damaged_file_never_ends_in_a_traceback(tmp_path: Path, at: float, junk: bytes) -> None:
     path = write_mmdb(tmp_path / "city.mmdb", {"9.0.0.0/8": MAXMIND, "2a00::/16": FLAT})
     raw = bytearray(path.read_bytes())
