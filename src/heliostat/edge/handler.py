@@ -197,11 +197,14 @@ class Handler:
         """A file's redirect or bytes; or what else the path may be."""
         client, fields = asker.client, asker.fields
         is_get = method == b"GET"
-        if is_get and by_suffix(path) is None and _METALINK_WORD not in fields.accept:
+        if is_get and _METALINK_WORD not in fields.accept:
             is_own = client is peer.client
             asked = Asked(client, is_own, asker.is_https, fields.user_agent, fields.is_download)
-            lane = self._asked_by = serving.fast.lane_of(asked)
-            head = serving.fast.redirect(b"GET " + target, lane, peer.own)
+            lane = serving.fast.lane_of(asked)
+            if not fields.is_conditional:
+                self._asked_by = lane
+            is_plain = by_suffix(path) is None
+            head = serving.fast.redirect(b"GET " + target, lane, peer.own) if is_plain else None
             if head is not None:
                 if self.entries is not None:
                     self._sent_to = self.tally.tags[-1] & MIRROR_MASK
@@ -275,6 +278,13 @@ class Handler:
                 fields.user_agent,
             )
         )
+
+    def metalink(self, line: bytes, lane: Lane, own: tuple[Lane, Lane]) -> Answer | None:
+        """As `Representations.metalink`; counted."""
+        answer = self.serving.forms.metalink(line, lane, own) if self.serving else None
+        if answer is not None:
+            self.tally.count(200)
+        return answer
 
     def meet(self, peer: Peer) -> None:
         """Makes the peer's lanes by the state in service, if there is one."""

@@ -69,6 +69,9 @@ WORK_TIME_S: Final = 20.0
 ORDERS_REMEMBERED: Final = 30_000
 """Orders of mirrors whose metalink elements are kept; about 0.4 kB each."""
 
+METALINK_LINES: Final = 20_000
+"""Request lines of metalinks whose file is remembered; about 0.4 kB each."""
+
 INLINE_PIECES: Final = 400
 """Pieces of a file whose metalink is made at once (0.1 ms); of longer ones beside the loop."""
 

@@ -68,7 +68,7 @@ class Paths:
         if (asked := by_suffix(path)) is not None:
             base, form = asked
             if (file := self._state.find(base)) is not None:
-                return self._forms.answer(form, base, file, asker)
+                return self._forms.answer(form, base, file, asker, asked_as=path)
             if (target := self._target(base)) is not None:
                 return answers.redirect(302, b"/" + quote(target[0]) + b"." + form.encode())
         if not path or path.endswith(b"/"):

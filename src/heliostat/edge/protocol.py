@@ -27,6 +27,7 @@ log = structlog.get_logger()
 UNKNOWN_PEER: Final = "::"
 """Stands for a client that was gone before its address could be asked for."""
 
+_METALINK: Final = b".meta4"
 _HEAD_END: Final = b"\r\n\r\n"
 _MAX_BUFFERED_OUT_BYTES: Final = 256 * 1024
 """Answers waiting for a slow reader; above this its requests wait."""
@@ -138,6 +139,8 @@ class EdgeProtocol(Outgoing):
             line, _, block = data.partition(LINE_END)
             lane = self._blocks.get(block)
             if lane is not None and fast is not None:
+                if line.endswith(_METALINK) and self._metalink(line, lane):
+                    return
                 head = fast.redirect(line, lane, self._own)
                 if head is not None:
                     self._left -= 1
@@ -145,6 +148,16 @@ class EdgeProtocol(Outgoing):
                     self._send(head + clock.date_and_end)
                     return
         self._receive(data)
+
+    def _metalink(self, line: bytes, lane: Lane) -> bool:
+        """Answers a plain request for a metalink; False: the long way knows."""
+        answer = self._handler.metalink(line, lane, self._own)
+        if answer is None:
+            return False
+        self._left -= 1
+        self._deadline_s = self._clock.idle_until_s
+        self._send(answer.head + self._clock.date_and_end + answer.body)
+        return True
 
     def _meet(self, fast: FastLane | None) -> None:
         """A state was swapped since the last request: this peer's lanes are made anew."""

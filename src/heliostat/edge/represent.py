@@ -31,10 +31,18 @@ from heliostat.edge.pages import mirrors_page
 from heliostat.edge.request import Fields
 from heliostat.edge.sourcing import Ordered, Sourcing
 from heliostat.edge.target import quote_text
+from heliostat.edge.ways import SALT_BITS, Lane, path_key
 from heliostat.model.catalog import PIECE_BYTES
 from heliostat.state.opened import State
 from heliostat.state.records import unpack
-from heliostat.state.shards import FLAG_BODY, FLAG_SIGNED, FLAG_TORRENT, FLAG_ZSYNC, FoundFile
+from heliostat.state.shards import (
+    FLAG_BODY,
+    FLAG_SIGNED,
+    FLAG_TORRENT,
+    FLAG_ZSYNC,
+    PLAIN_BYTES,
+    FoundFile,
+)
 
 ZSYNC_TYPE = "application/x-zsync"
 BYTES_TYPE = "application/octet-stream"
@@ -42,6 +50,8 @@ SIGNATURE_BEGIN = b"-----BEGIN PGP"
 
 _BETWEEN = "\0"
 """Stands for what goes by who asks; no document has it."""
+
+NO_FIELDS = Fields()
 
 _TEXT_SUFFIXES = (b".txt", b".sha256", b".sha512", b".sha1", b".md5", b".asc", b"SUMS", b"SUM")
 
@@ -66,6 +76,8 @@ class Representations:
         self._sourcing = sourcing
         self._public_url = public_url
         self._contents = contents
+        self._lines: dict[bytes, tuple[int, int, int, bytes, int]] = {}
+        """Request lines of metalinks: tree, fileset, key, relative path, number of the file."""
 
     def body(self, found: FoundFile, fields: Fields) -> Answer | None:
         """A small file's own bytes; None when the state hasn't got them."""
@@ -94,10 +106,12 @@ class Representations:
         asker: Asker,
         *,
         is_negotiated: bool = False,
+        asked_as: bytes = b"",
     ) -> Answer | None:
         """The form of a file; None when this file has no such form.
 
-        `is_negotiated` says that the file was asked for, and the form only accepted.
+        `is_negotiated` says that the file was asked for, and the form only accepted; `asked_as` is
+        the path that named the form by its suffix, if it did.
         """
         fields = asker.fields
         if form in checksums.DIGESTS:
@@ -107,6 +121,8 @@ class Representations:
         if form in (Form.TORRENT, Form.MAGNET) and not found.flags & FLAG_TORRENT:
             return None
         if form is Form.META4:
+            if asked_as and not path.translate(None, PLAIN_BYTES):
+                self._note_line(b"GET /" + asked_as, path, found)
             return self._meta4(path, found, asker, is_negotiated=is_negotiated)
         kind = _list_kind(fields) if form is Form.MIRRORLIST else ""
         ordered = self._ordered(path, found, asker)
@@ -124,6 +140,42 @@ class Representations:
         if form is Form.MIRRORLIST or pieces > limits.INLINE_PIECES:
             return answers.deferred(lambda: make().answer(fields))
         return make().answer(fields)
+
+    def _note_line(self, line: bytes, path: bytes, found: FoundFile) -> None:
+        if len(self._lines) >= limits.METALINK_LINES:
+            self._lines.clear()
+        self._lines[line] = (
+            found.tree,
+            found.fileset,
+            path_key(path),
+            found.relative,
+            found.number,
+        )
+
+    def metalink(self, line: bytes, lane: Lane, own: tuple[Lane, Lane]) -> Answer | None:
+        """The metalink that a plain request line asks for, as the long way would give it.
+
+        None when the long way has to: for the first time, and where nobody is near. `lane` and
+        `own` are as for `FastLane.redirect`; blocks with conditions have no lane.
+        """
+        ready = self._lines.get(line)
+        if ready is None:
+            return None
+        tree, fileset, key, relative, number = ready
+        mine = lane if lane.shared is not None else own[lane.is_https]
+        shared = mine.shared
+        if shared is None:
+            return None
+        composed = self._contents.composed((Form.META4, number, shared.is_https, False))
+        if composed is None:
+            return None
+        salt = mine.salt if mine is lane else mine.salt ^ lane.salt
+        way = (shared.zone, shared.is_ipv6, shared.is_https)
+        ordered = self._sourcing.by_choice(tree, fileset, (key ^ salt) >> SALT_BITS, way)
+        if not ordered.turn:
+            return None
+        urls, tag = self._sourcing.elements(ordered, relative, metalink4.url_front, 1)
+        return composed.answer(urls, tag, NO_FIELDS)
 
     def _has_sources(self, ordered: Ordered, found: FoundFile) -> bool:
         """A metalink names at least one URL (RFC 5854 §4.1.2)."""

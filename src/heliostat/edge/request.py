@@ -35,6 +35,11 @@ class Fields:
     accept_encoding: bytes = b""
 
     @property
+    def is_conditional(self) -> bool:
+        """True when the client may have it already."""
+        return bool(self.if_none_match or self.if_modified_since)
+
+    @property
     def is_download(self) -> bool:
         """False for a Range that doesn't begin at the file's first byte."""
         return not self.byte_range or self.byte_range.startswith(_FROM_THE_START)

@@ -23,6 +23,9 @@ URL_END: Final = b"</url>\n"
 UrlFront = Callable[[int, str, str], str]
 """(number, country, base URL) → what stands before the file's own part of its URL."""
 
+Way = tuple[int, bool, bool]
+"""(zone, is_ipv6, is_https) of who asks."""
+
 GLOBAL: Final = "GLOBAL"
 """Of `country=`: mirrors of the whole world."""
 
@@ -69,10 +72,18 @@ class Sourcing:
             mask = -1
             for fileset in holders:
                 mask &= router.holders(fileset, tree, is_https, client.is_ipv6)
-            ordered = self._ordered(router, tree, mask, path, client, is_https)
+            choice = choice_hash(client.network, path)
+            way = (client.zone, client.is_ipv6, is_https)
+            ordered = _ordered(router, tree, mask, choice, way)
             if ordered.turn:
                 return ordered
         return Ordered(tree, is_https, ())
+
+    def by_choice(self, tree: int, fileset: int, choice: int, way: Way) -> Ordered:
+        """The same of one fileset, for who knows the `choice_hash` already; no last resort."""
+        _, is_ipv6, is_https = way
+        mask = self.router.holders(fileset, tree, is_https, is_ipv6)
+        return _ordered(self.router, tree, mask, choice, way)
 
     def among(
         self, tree: int, mirrors: Iterable[int], path: bytes, client: Client, *, is_https: bool
@@ -84,17 +95,8 @@ class Sourcing:
             usable = url and not router.world.mirrors[index].why_out
             if usable and router.answers(index, url.partition(":")[0], client.is_ipv6):
                 mask |= 1 << index
-        return self._ordered(router, tree, mask, path, client, is_https)
-
-    def _ordered(
-        self, router: Router, tree: int, mask: int, path: bytes, client: Client, is_https: bool
-    ) -> Ordered:
-        rank = router.rank(client.zone, client.is_ipv6)
-        row = router.row_of(rank, mask, client.zone, client.is_ipv6)
-        if not row.mirrors:
-            return Ordered(tree, is_https, ())
-        position = row.pick(choice_hash(client.network, path))
-        return Ordered(tree, is_https, row.in_turn(position), position, row)
+        way = (client.zone, client.is_ipv6, is_https)
+        return _ordered(router, tree, mask, choice_hash(client.network, path), way)
 
     def everyone(self, ordered: Ordered, holders: Sequence[int], client: Client) -> Ordered:
         """The same with all that hold it, beyond those kept for a redirect; to LIST_SOURCES."""
@@ -183,6 +185,15 @@ class Sourcing:
 
     def place_of(self, client: Client) -> Place:
         return self.router.world.zone_place(client.zone)[0]
+
+
+def _ordered(router: Router, tree: int, mask: int, choice: int, way: Way) -> Ordered:
+    zone, is_ipv6, is_https = way
+    row = router.row_of(router.rank(zone, is_ipv6), mask, zone, is_ipv6)
+    if not row.mirrors:
+        return Ordered(tree, is_https, ())
+    position = row.pick(choice)
+    return Ordered(tree, is_https, row.in_turn(position), position, row)
 
 
 def in_countries(sources: Sequence[Source], countries: Sequence[str]) -> list[Source]:
