@@ -129,3 +129,22 @@ def test_an_alias_is_a_file_of_the_catalog_with_no_higher_one_beside(
     assert alias == Alias(
         b"latest/x.iso", b"r/%d.%d/x-%d.%d.iso" % (*max(versions), *max(versions))
     )
+
+
+@pytest.mark.parametrize("version", [b"2024a", b"2024b", b"1.1.1a", b"1.0.2b", b"1.0-1+b1"])
+def test_a_letter_at_the_end_is_a_release(version: bytes) -> None:
+    assert not is_prerelease(version, NATURAL)
+    assert not is_prerelease(version, DEBIAN)
+
+
+@pytest.mark.parametrize("version", [b"5.0-beta", b"9.10-rc1", b"12-test", b"1.0a2", b"1.0b1"])
+def test_a_prerelease_is_known_in_each_order_that_people_write_by_hand(version: bytes) -> None:
+    assert is_prerelease(version, NATURAL)
+    assert is_prerelease(version, DEBIAN)
+
+
+@pytest.mark.parametrize("order", [NATURAL, DEBIAN])
+def test_words_beside_versions_are_none(order: VersionOrder) -> None:
+    paths = [b"releases/9.10/x.iso", b"releases/testing/x.iso"]
+    (alias,) = resolve([AliasRule("x.iso", "releases/{version}/x.iso", order)], paths)
+    assert alias.target == paths[0]

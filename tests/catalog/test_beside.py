@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -281,3 +283,39 @@ def test_bodies_of_a_remote_tree_are_fetched_once(elsewhere: RemoteShop) -> None
     shop.write("d/a.iso.asc", b"another one, longer")
     shop.scan()
     assert bodies(shop)[b"d/a.iso.asc"] == b"another one, longer"
+
+
+# what a review found
+
+
+def test_many_patterns_of_torrents_are_no_trouble(shop: Workshop) -> None:
+    shop.wishes = {"torrents": tuple(f"releases/edition-{n}/*.iso" for n in range(20))}
+    shop.write("releases/edition-3/a.iso", b"iso")
+    shop.scan()
+    assert details(shop)[b"releases/edition-3/a.iso"].has_torrent
+    assert shop.scan().hashed_files == 0
+
+
+@pytest.mark.parametrize("names", [("a.bin", "b.iso"), ("b.iso", "c.bin")])
+def test_a_hard_link_has_the_torrent_that_its_name_wants(
+    shop: Workshop, names: tuple[str, str]
+) -> None:
+    shop.wishes = {"torrents": ("*.iso",)}
+    (shop.root / names[1]).hardlink_to(shop.write(names[0], b"content"))
+    shop.scan()
+    assert details(shop)[b"b.iso"].has_torrent
+    assert shop.scan().hashed_files == 0
+
+
+@pytest.mark.needs("zsync")
+@pytest.mark.parametrize("name", ["a.gz", "a b#c%.gz"])
+def test_a_packed_file_and_an_odd_name_have_zsync_files(shop: Workshop, name: str) -> None:
+    shop.wishes = {"zsync": ("*.gz",)}
+    shop.write(name, gzip.compress(bytes(50_000)))
+    report = shop.scan()
+    assert report.problem_count == 0
+    with shop.open() as catalog:
+        ((_, control),) = catalog.zsyncs()
+    fields = dict(line.split(b": ", 1) for line in control.partition(b"\n\n")[0].splitlines())
+    assert fields[b"URL"] == quote(name).encode()
+    assert int(fields[b"Length"]) == (shop.root / name).stat().st_size

@@ -69,6 +69,7 @@ TREE = Tree(
     "/srv/t",
     publisher='The "Project" & friends',
     publisher_url="https://project.example/",
+    torrents=("*",),
     trackers=("https://tracker.example/announce", "udp://two.example:1/announce"),
     sums=("sha256", "md5"),
     origin="http://origin.example/pub/",

@@ -35,6 +35,7 @@ TREE = Tree(
     "/srv/t",
     publisher="<P>",
     sums=("sha256",),
+    torrents=("*.iso",),
     repositories=(Repository("x", "{arch}/"),),
     aliases=(AliasRule("latest/{name}.iso", "r/{version}/{name}-{version}.iso"),),
     moved=(Moved("old/{rest}", "r/{rest}"),),

@@ -37,7 +37,9 @@ class Folders:
 
     def __init__(self, connection: sqlite3.Connection, extra: Sequence[str]) -> None:
         self._db = connection
-        self._key = ",".join(extra).encode()
+        key = ",".join(extra).encode()
+        # a key that fits stays as it is, or every tree would be compared anew after an update
+        self._key = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
         connection.executescript(TABLE)
         self._valid = meta_value(connection, "version") == meta_value(
             connection, "folders_version", -1

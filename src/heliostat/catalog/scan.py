@@ -143,6 +143,7 @@ class _Scan:
         self._linked_bytes = 0
         self._tell = tell
         self._stop = stop or threading.Event()
+        self._wants_torrent = path_test(tree.torrents)
         self._followers: dict[tuple[int, int], list[Unread]] = defaultdict(list)
 
     def walk(self) -> None:
@@ -163,8 +164,7 @@ class _Scan:
     def hash_new_files(self, workers: int | None) -> None:
         files, size = self.ledger.plan()
         try:
-            wants_torrent = path_test(self.tree.torrents)
-            with HashPool(self.root, self.tree.extra_digests, workers, wants_torrent) as pool:
+            with HashPool(self.root, self.tree.extra_digests, workers, self._wants_torrent) as pool:
                 self._read(pool, self._leaders(self.ledger.unread()), files, size)
                 while again := [file for group in self._followers.values() for file in group]:
                     # their leader failed: a name may vanish while another one stays
@@ -209,6 +209,11 @@ class _Scan:
         file = outcome.file
         if outcome.digests is not None:
             group = self._followers.pop((file.device, file.inode), ())
+            lacks_torrent = outcome.digests.torrent is None
+            again = [one for one in group if lacks_torrent and self._wants_torrent(one.path)]
+            if again:  # read once more, the one that wants it first
+                self._followers[file.device, file.inode] = again
+                group = [one for one in group if one not in again]
             self.ledger.store([file.path, *(other.path for other in group)], outcome.digests)
             self.hashed_files += 1 + len(group)
             self._linked_bytes += len(group) * outcome.digests.size_bytes

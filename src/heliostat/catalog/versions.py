@@ -19,14 +19,20 @@ Key = tuple[Any, ...]
 
 _DIGITS: Final = re.compile(rb"(\d+)")
 _PRE_WORDS: Final = re.compile(
-    rb"(?i)(?<![a-z])(?:rc|alpha|beta|dev|pre|preview|snapshot|nightly|test|a|b)(?![a-z])"
+    rb"(?i)(?<![a-z])(?:(?:rc|alpha|beta|dev|pre|preview|snapshot|nightly|test)(?![a-z])"
+    rb"|(?<![a-z+])[ab](?=\d))"
 )
-"""As they stand in versions in the wild: 1.0-rc1, 2.0beta3, 3.0.dev0, 1.0a2."""
+"""As they stand in versions in the wild: 1.0-rc1, 2.0beta3, 3.0.dev0, 1.0a2. A letter alone at the
+end is a release (2024b, 1.1.1a), and so is what stands behind a + (1.0-1+b1)."""
+
+_BEGIN: Final = re.compile(rb"[vV]?\d")
+"""Of a version; words beside versions ("testing", "current") are none."""
 
 
 def sort_key(order: VersionOrder) -> Callable[[bytes], Key | None]:
     """The key of a version in that order; None for what is no version in it."""
-    return _KEYS[order]
+    key_of = _KEYS[order]
+    return lambda version: key_of(version) if _BEGIN.match(version) else None
 
 
 def is_prerelease(version: bytes, order: VersionOrder) -> bool:
@@ -35,7 +41,7 @@ def is_prerelease(version: bytes, order: VersionOrder) -> bool:
         parsed = _pep440(version)
         return parsed is not None and parsed.is_prerelease
     upstream = version.rpartition(b"-")[0] or version if order is VersionOrder.DEBIAN else version
-    return b"~" in upstream or _PRE_WORDS.search(upstream) is not None
+    return b"~" in upstream or _PRE_WORDS.search(version) is not None
 
 
 def _natural(version: bytes) -> Key:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from heliostat.catalog.problems import ProblemKind, Problems
 from heliostat.model.patterns import path_test
@@ -37,13 +38,15 @@ def update(
 ) -> bool:
     """Makes the control files that are lacking, and drops others; whether anything changed."""
     fits = path_test(tree.zsync)
+    if not tree.zsync:
+        return connection.execute("DELETE FROM zsync").rowcount > 0
     files = [
         row
         for row in connection.execute(
             "SELECT path, sha256, size_bytes FROM file WHERE alias_of = 0 AND size_bytes > 0"
             " AND length(sha256) > 0 ORDER BY path"
         )
-        if tree.zsync and fits(row[0])
+        if fits(row[0])
     ]
     if len(files) > MAX_FILES:
         message = f"{len(files) - MAX_FILES:,} files more than zsync files are made for"
@@ -72,12 +75,17 @@ def update(
 def _make(root: bytes, path: bytes, size_bytes: int, problems: Problems) -> bytes:
     """The control file of one file; b"" and a problem when there is none."""
     name = path.rpartition(b"/")[2]
+    if b"\n" in name or b"\r" in name:
+        message = "has a line's end in its name, which no zsync file can say"
+        problems.add(path, ProblemKind.ZSYNC, message)
+        return b""
     with tempfile.TemporaryDirectory(prefix="heliostat-zsync-") as folder:
         out = Path(folder) / "control"
         try:
             done = subprocess.run(
                 [
-                    *(os.fsencode(TOOL), b"-e", b"-C", b"-u", name, b"-f", name),
+                    # -Z: the file as it is, never what is packed in it
+                    *(os.fsencode(TOOL), b"-Z", b"-u", quote(name).encode(), b"-f", name),
                     *(b"-o", os.fsencode(out), root + b"/" + path),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.extras import CatalogExtras, Former
+from heliostat.model.patterns import PathTest, path_test
 from heliostat.model.tree import Tree
 from heliostat.state.records import LONG_FIELDS, SHORT_FIELDS, fits_size, pack
 from heliostat.state.shards import (
@@ -45,7 +46,7 @@ class TreeExtras:
         self._catalog = catalog
         self._mark_signed()
         if opened is not None:
-            self._take_details(opened)
+            self._take_details(opened, path_test(tree.torrents))
             self._take_bodies(opened)
             for path, control in opened.zsyncs():
                 row = _row_of(catalog.paths, path)
@@ -79,7 +80,7 @@ class TreeExtras:
                 if row is not None:
                     self.flags[row] |= FLAG_SIGNED
 
-    def _take_details(self, opened: CatalogExtras) -> None:
+    def _take_details(self, opened: CatalogExtras, wants_torrent: PathTest) -> None:
         catalog = self._catalog
         row_of_id = np.full(int(catalog.file_ids.max(initial=0)) + 1, -1, dtype=np.int64)
         row_of_id[catalog.file_ids] = np.arange(len(catalog))
@@ -98,7 +99,9 @@ class TreeExtras:
                     for each in (row, *names.get(file_id, ())):
                         self.records[kind][each] = record
             if details.has_torrent:
-                self.flags[[row, *names.get(file_id, ())]] |= FLAG_TORRENT
+                for each in (row, *names.get(file_id, ())):
+                    if wants_torrent(catalog.paths[each]):
+                        self.flags[each] |= FLAG_TORRENT
 
     def _take_bodies(self, opened: CatalogExtras) -> None:
         catalog = self._catalog
