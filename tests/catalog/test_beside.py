@@ -319,3 +319,31 @@ def test_a_packed_file_and_an_odd_name_have_zsync_files(shop: Workshop, name: st
     fields = dict(line.split(b": ", 1) for line in control.partition(b"\n\n")[0].splitlines())
     assert fields[b"URL"] == quote(name).encode()
     assert int(fields[b"Length"]) == (shop.root / name).stat().st_size
+
+
+@pytest.mark.needs("zsync")
+def test_a_tool_that_is_installed_later_is_used_by_the_next_scan(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.wishes = {"zsync": ("*.iso",)}
+    shop.write("a.iso")
+    with monkeypatch.context() as without:
+        without.setenv("PATH", "")
+        assert shop.scan().problem_count == 1
+    assert shop.scan().problem_count == 0
+    with shop.open() as catalog:
+        assert [path for path, _ in catalog.zsyncs()] == [b"a.iso"]
+
+
+@pytest.mark.parametrize("elsewhere", KINDS[:2], indirect=True)
+def test_a_carried_name_of_another_file_is_fetched_once(elsewhere: RemoteShop) -> None:
+    shop = elsewhere
+    shop.write("x.dat", b"signature")
+    (shop.root / "x.asc").symlink_to("x.dat")
+    shop.scan()
+    assert bodies(shop) == {b"x.asc": b"signature"}
+    with shop.open() as catalog:
+        before = (catalog.version, catalog.beside)
+    shop.scan()
+    with shop.open() as catalog:
+        assert (catalog.version, catalog.beside) == before

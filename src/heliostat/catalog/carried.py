@@ -16,7 +16,7 @@ from typing import Final
 
 from heliostat.catalog.problems import ProblemKind, Problems
 from heliostat.catalog.store import BESIDE, meta_value
-from heliostat.model.tree import Tree
+from heliostat.model.tree import ALWAYS_CARRIED, Tree
 
 MAX_CARRIED_TOTAL_BYTES: Final = 128 * 1024 * 1024
 """Bodies of one tree: each edge holds them all."""
@@ -43,7 +43,9 @@ class Carried:
         self._tree = tree
         self._problems = problems
         wish = (tree.carried, tree.carried_max_bytes, tree.zsync)
-        self._wish = zlib.crc32(repr(wish).encode())
+        self._wish = zlib.crc32(repr((ALWAYS_CARRIED, *wish)).encode())
+        self.is_whole = True
+        """False: something failed that may go by itself, and the next scan is to try it again."""
 
     def is_settled(self) -> bool:
         """True when nothing can have changed since `settle`."""
@@ -58,7 +60,11 @@ class Carried:
         version = meta_value(self._db, "version")
         self._db.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [(BESIDE, beside), ("carried_version", version), ("carried_wish", self._wish)],
+            [
+                (BESIDE, beside),
+                ("carried_version", version if self.is_whole else -1),
+                ("carried_wish", self._wish),
+            ],
         )
 
     def wanted(self) -> tuple[list[Wanted], bool]:
@@ -101,10 +107,11 @@ class Carried:
         if len(body) != wanted.size_bytes or (wanted.sha256 and digest != wanted.sha256):
             self.refuse(wanted, "has changed since it was scanned")
             return False
-        if not wanted.sha256:
+        if not wanted.sha256:  # of the real file and all its names, or the next scan sets it back
             self._db.execute(
-                "UPDATE file SET sha256 = ? WHERE path = ? AND size_bytes = ?",
-                (digest, wanted.path, wanted.size_bytes),
+                "UPDATE file SET sha256 = ?1 WHERE size_bytes = ?3 AND (path = ?2"
+                " OR alias_of = (SELECT file_id FROM file WHERE path = ?2))",
+                (digest, wanted.real_path, wanted.size_bytes),
             )
         self._db.execute(
             "INSERT OR REPLACE INTO body VALUES (?, ?, ?)", (wanted.path, digest, body)
@@ -112,6 +119,7 @@ class Carried:
         return True
 
     def refuse(self, wanted: Wanted, why: str) -> None:
+        self.is_whole = False
         self._problem(wanted.path, f"{why}; edges don't serve it until the next scan")
 
     def _problem(self, path: bytes, message: str) -> None:

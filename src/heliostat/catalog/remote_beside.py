@@ -79,9 +79,8 @@ class Beside:
             self._problems.add(b"", ProblemKind.CARRIED, message)
         finally:
             if self._db.in_transaction:  # SQLite may have rolled back by itself (a full disk)
+                self._carried.is_whole &= is_whole
                 self._carried.settle(changed=self._changed)
-                if not is_whole:
-                    self._db.execute("DELETE FROM meta WHERE key = 'carried_version'")
                 self._db.execute("COMMIT")
 
     async def _fetch(self, wanted: Sequence[Wanted]) -> None:

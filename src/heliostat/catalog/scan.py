@@ -244,7 +244,9 @@ class _Scan:
                 else:
                     changed |= carried.keep(one, body)
             changed |= prune_formers(connection, now_s)
+            before = self.problems.count
             changed |= zsync.update(connection, self.tree, self.root, self.problems, self._stop)
+            carried.is_whole &= self.problems.count == before
             self._check_stop()
             carried.settle(changed=changed)
             connection.execute("COMMIT")
