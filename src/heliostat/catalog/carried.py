@@ -1,6 +1,6 @@
 """The small files that edges serve themselves, and zsync control files: kept beside the catalog.
 
-Runs after a scan has published, in a transaction of its own. Promises: a body has the size and
+Runs after a scan has published, in transactions of its own. Promises: a body has the size and
 sha256 that its file has in the catalog; bodies of one tree are bounded in number and sum; nothing
 is read when neither the catalog nor the wish has changed.
 """
@@ -21,6 +21,8 @@ from heliostat.model.tree import ALWAYS_CARRIED, Tree
 MAX_CARRIED_TOTAL_BYTES: Final = 128 * 1024 * 1024
 """Bodies of one tree: each edge holds them all."""
 MAX_CARRIED_FILES: Final = 200_000
+NOT_SETTLED: Final = -1
+"""No version and no wish."""
 FETCH_ROWS: Final = 20_000
 
 
@@ -50,21 +52,23 @@ class Carried:
     def is_settled(self) -> bool:
         """True when nothing can have changed since `settle`."""
         return (
-            meta_value(self._db, "carried_version", -1) == meta_value(self._db, "version")
-            and meta_value(self._db, "carried_wish", -1) == self._wish
+            meta_value(self._db, "carried_version", NOT_SETTLED) == meta_value(self._db, "version")
+            and meta_value(self._db, "carried_wish", NOT_SETTLED) == self._wish
         )
 
-    def settle(self, *, changed: bool) -> None:
-        """Ends the work; who keeps what stands beside a catalog is told by another number."""
-        beside = meta_value(self._db, BESIDE) + changed
-        version = meta_value(self._db, "version")
+    def changed(self) -> None:
+        """Part of each transaction that changes what stands beside the files: the number by which
+        others see it grows with the change, whatever happens after."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (BESIDE, meta_value(self._db, BESIDE) + 1)
+        )
+
+    def settle(self) -> None:
+        """Nothing is to be done before catalog or wish change (or what failed is tried again)."""
+        version = meta_value(self._db, "version") if self.is_whole else NOT_SETTLED
         self._db.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [
-                (BESIDE, beside),
-                ("carried_version", version if self.is_whole else -1),
-                ("carried_wish", self._wish),
-            ],
+            [("carried_version", version), ("carried_wish", self._wish)],
         )
 
     def wanted(self) -> tuple[list[Wanted], bool]:

@@ -19,6 +19,7 @@ from heliostat.catalog.errors import ScanStoppedError
 from heliostat.catalog.formers import prune_formers
 from heliostat.catalog.problems import ProblemKind, Problems
 from heliostat.catalog.sources import open_source
+from heliostat.catalog.store import transaction
 from heliostat.config.schema import ProbeSection
 from heliostat.listing.entries import ListingError
 from heliostat.model.tree import Tree
@@ -63,13 +64,15 @@ class Beside:
         Raises:
             ScanStoppedError: what was fetched until then is kept.
         """
+        with transaction(self._db):
+            if prune_formers(self._db, now_s):
+                self._carried.changed()
         if self._carried.is_settled():
             return
         self._db.execute("BEGIN IMMEDIATE")
         is_whole = False
         try:
             wanted, self._changed = self._carried.wanted()
-            self._changed |= prune_formers(self._db, now_s)
             if wanted:
                 fetching = self._fetch(wanted[:MAX_FETCHED])
                 asyncio.run(until_stopped(fetching, self._tree.name, stop))
@@ -80,7 +83,9 @@ class Beside:
         finally:
             if self._db.in_transaction:  # SQLite may have rolled back by itself (a full disk)
                 self._carried.is_whole &= is_whole
-                self._carried.settle(changed=self._changed)
+                if self._changed:
+                    self._carried.changed()
+                self._carried.settle()
                 self._db.execute("COMMIT")
 
     async def _fetch(self, wanted: Sequence[Wanted]) -> None:
@@ -90,7 +95,8 @@ class Beside:
         lock = asyncio.Lock()
 
         async def fetched(path: bytes, place: Path | str) -> None:
-            body = None if isinstance(place, str) else await asyncio.to_thread(place.read_bytes)
+            most = max(one.size_bytes for one in by_real[path]) + 1
+            body = None if isinstance(place, str) else await asyncio.to_thread(_read, place, most)
             async with lock:
                 for one in by_real[path]:
                     if body is None:
@@ -100,4 +106,10 @@ class Beside:
 
         async with open_source(self._tree, self._settings) as source:
             with tempfile.TemporaryDirectory(prefix="heliostat-carried-") as folder:
-                await source.fetch(list(by_real), Path(folder), fetched)
+                most_bytes = self._tree.carried_max_bytes
+                await source.fetch(list(by_real), Path(folder), fetched, most_bytes)
+
+
+def _read(place: Path, most_bytes: int) -> bytes:
+    with place.open("rb") as file:
+        return file.read(most_bytes)

@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from heliostat.catalog import zsync
 from heliostat.catalog.carried import Carried, Wanted
 from heliostat.catalog.errors import (
     CatalogError,
@@ -29,8 +28,9 @@ from heliostat.catalog.hashing import HashPool, Outcome
 from heliostat.catalog.ledger import Ledger, Unread
 from heliostat.catalog.problems import ProblemKind, Problems
 from heliostat.catalog.report import ScanPhase, ScanProgress, ScanReport
-from heliostat.catalog.store import catalog_path, connect, scan_lock
+from heliostat.catalog.store import catalog_path, connect, scan_lock, transaction
 from heliostat.catalog.walk import Walk
+from heliostat.catalog.zsync import Controls
 from heliostat.model.patterns import path_test
 from heliostat.model.tree import Tree
 
@@ -231,10 +231,12 @@ class _Scan:
     def keep_beside(self, connection: sqlite3.Connection, now_s: int) -> None:
         """Brings what stands beside the catalog up to date."""
         carried = Carried(connection, self.tree, self.problems)
+        with transaction(connection):
+            if prune_formers(connection, now_s):
+                carried.changed()
         if carried.is_settled():
             return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             wanted, changed = carried.wanted()
             for one in wanted:
                 self._check_stop()
@@ -243,17 +245,15 @@ class _Scan:
                     carried.refuse(one, "can't be read")
                 else:
                     changed |= carried.keep(one, body)
-            changed |= prune_formers(connection, now_s)
-            before = self.problems.count
-            changed |= zsync.update(connection, self.tree, self.root, self.problems, self._stop)
-            carried.is_whole &= self.problems.count == before
-            self._check_stop()
-            carried.settle(changed=changed)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+            if changed:
+                carried.changed()
+        controls = Controls(connection, self.tree, self.root, self.problems, self._stop)
+        for _ in controls.update():
+            carried.changed()
+        self._check_stop()
+        carried.is_whole &= controls.is_whole
+        with transaction(connection):
+            carried.settle()
 
     def _read_small(self, wanted: Wanted) -> bytes | None:
         path = self.root + b"/" + wanted.real_path

@@ -196,6 +196,19 @@ def _upgrade(connection: sqlite3.Connection) -> int:
     return SCHEMA_VERSION
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite may have rolled back by itself (a full disk)
+            connection.execute("ROLLBACK")
+        raise
+
+
 def meta_value(connection: sqlite3.Connection, key: str, default: int = 0) -> int:
     """A number from `meta`."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -18,7 +18,7 @@ from heliostat.state.keys import KEYS_FOLDER, ROOT_WARN, KeyFolder
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 PASSPHRASE_VARIABLE = "HELIOSTAT_ROOT_PASSPHRASE"  # noqa: S105 - the name of a variable
-NEW_PASSPHRASE_VARIABLE = "HELIOSTAT_NEW_ROOT_PASSPHRASE"  # noqa: S105
+NEW_PASSPHRASE_VARIABLE = "HELIOSTAT_NEW_ROOT_PASSPHRASE"  # noqa: S105 - likewise
 MIN_PASSPHRASE_CHARS = 8
 
 JsonOption = Annotated[

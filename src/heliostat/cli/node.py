@@ -222,7 +222,7 @@ def _drained_here(settings: Settings, loaded: LoadedConfig, name: str, *, draine
     url = f"http://{loaded.config.edge.admin_listen}{path}"
     try:
         request = urllib.request.Request(url, data=b"", method="POST")
-        with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http, to ourselves
             is_drained = bool(json_module.load(answer)["drained"])
     except urllib.error.HTTPError as error:
         raise NodeError(f"{url}: {error.read(400).decode(errors='replace').strip()}") from None

@@ -7,6 +7,7 @@ slow, nothing more is read from the connection.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,7 +35,7 @@ class AskedFor:
     """The connection ends after its answer."""
 
 
-class Outgoing(asyncio.Protocol):
+class Outgoing(asyncio.Protocol, ABC):
     """The half of a connection that writes; `EdgeProtocol` is the half that reads."""
 
     __slots__ = (
@@ -76,9 +77,9 @@ class Outgoing(asyncio.Protocol):
         self._pending_bytes = 0
         self._deadline_s = 0.0
 
+    @abstractmethod
     def _go_on(self) -> None:
         """Takes requests out of the backlog."""
-        raise NotImplementedError
 
     # what keeps from reading on
 

@@ -37,7 +37,7 @@ class Former:
     size_bytes: int
     mtime_s: int
     replaced_at_s: int
-    """When the version of the catalog was made that no longer has it (Unix time)."""
+    """When the scan began that found another content there (Unix time)."""
     sha256: bytes
     sha1: bytes = b""
     md5: bytes = b""

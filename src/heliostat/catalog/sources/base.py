@@ -44,6 +44,11 @@ class Source(Protocol):
     async def look(self, paths: Sequence[bytes], on_looked: OnLooked) -> None:
         """Asks for the exact size and time of each file."""
 
-    async def fetch(self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched) -> None:
-        """Fetches each file into the empty `folder`; larger ones than MAX_CHECKSUM_FILE_BYTES
-        are refused."""
+    async def fetch(
+        self,
+        paths: Sequence[bytes],
+        folder: Path,
+        on_fetched: Fetched,
+        most_bytes: int = MAX_CHECKSUM_FILE_BYTES,
+    ) -> None:
+        """Fetches each file into the empty `folder`; larger ones than `most_bytes` are refused."""

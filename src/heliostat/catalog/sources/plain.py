@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heliostat.catalog.checksums.read import UNPACK_FAULTS, packing_of, unpacked
-from heliostat.catalog.sources.base import Fetched, OnLooked, Source
+from heliostat.catalog.sources.base import MAX_CHECKSUM_FILE_BYTES, Fetched, OnLooked, Source
 from heliostat.catalog.sources.web import WebSource
 from heliostat.listing.entries import ListingError, ListingFault, OnEntries
 from heliostat.listing.plain_list import PlainListParser
@@ -67,5 +67,11 @@ class ListedSource:
     async def look(self, paths: Sequence[bytes], on_looked: OnLooked) -> None:
         await self._source.look(paths, on_looked)
 
-    async def fetch(self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched) -> None:
-        await self._source.fetch(paths, folder, on_fetched)
+    async def fetch(
+        self,
+        paths: Sequence[bytes],
+        folder: Path,
+        on_fetched: Fetched,
+        most_bytes: int = MAX_CHECKSUM_FILE_BYTES,
+    ) -> None:
+        await self._source.fetch(paths, folder, on_fetched, most_bytes)

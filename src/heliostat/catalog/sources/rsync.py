@@ -55,14 +55,23 @@ class RsyncSource:
             ListingFault.NO_LISTING, f"{self.shown}: {what} file_list out, or write sizes into it"
         )
 
-    async def fetch(self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched) -> None:
+    async def fetch(
+        self,
+        paths: Sequence[bytes],
+        folder: Path,
+        on_fetched: Fetched,
+        most_bytes: int = MAX_CHECKSUM_FILE_BYTES,
+    ) -> None:
         for at in range(0, len(paths), FETCH_FILES):
-            await self._fetch_some(paths[at : at + FETCH_FILES], folder / "files", on_fetched)
+            some = paths[at : at + FETCH_FILES]
+            await self._fetch_some(some, folder / "files", on_fetched, most_bytes)
 
-    async def _fetch_some(self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched) -> None:
+    async def _fetch_some(
+        self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched, most_bytes: int
+    ) -> None:
         await asyncio.to_thread(folder.mkdir)
         try:
-            await self._run(b"\0".join(paths) + b"\0", folder)
+            await self._run(b"\0".join(paths) + b"\0", folder, most_bytes)
             for path in paths:
                 place = os.path.join(os.fsencode(folder), path)
                 is_there = await asyncio.to_thread(os.path.isfile, place)
@@ -71,14 +80,14 @@ class RsyncSource:
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
 
-    async def _run(self, names: bytes, folder: Path) -> None:
+    async def _run(self, names: bytes, folder: Path, most_bytes: int) -> None:
         waits = [f"--timeout={SILENCE_S:.0f}"]
         if self._shell is None:
             waits.append(f"--contimeout={max(1, round(self._timeout_s))}")
         else:
             waits.append(f"--rsh={self._shell}")
         options = ("--copy-links", "--files-from=-", "--from0", "--no-motd", "--quiet")
-        size = f"--max-size={MAX_CHECKSUM_FILE_BYTES}"
+        size = f"--max-size={most_bytes}"
         names_kept = ("PATH", "HOME", "SSH_AUTH_SOCK")
         environment = {name: os.environ[name] for name in names_kept if name in os.environ}
         try:

@@ -124,14 +124,20 @@ class S3Source:
             else:
                 on_looked(path, Looked(meta["size"], int(meta["last_modified"].timestamp())))
 
-    async def fetch(self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched) -> None:
+    async def fetch(
+        self,
+        paths: Sequence[bytes],
+        folder: Path,
+        on_fetched: Fetched,
+        most_bytes: int = MAX_CHECKSUM_FILE_BYTES,
+    ) -> None:
         waiting = iter(enumerate(paths))
 
         async def work() -> None:
             for number, path in waiting:
                 place = folder / str(number)
                 try:
-                    await on_fetched(path, await self._get(path, place))
+                    await on_fetched(path, await self._get(path, place, most_bytes))
                 finally:
                     place.unlink(missing_ok=True)
 
@@ -139,7 +145,7 @@ class S3Source:
             for _ in range(AT_ONCE):
                 group.create_task(work())
 
-    async def _get(self, path: bytes, place: Path) -> Path | str:
+    async def _get(self, path: bytes, place: Path, most_bytes: int) -> Path | str:
         read = 0
         try:
             async with asyncio.timeout(self._total_s):
@@ -147,8 +153,8 @@ class S3Source:
                 with place.open("wb") as file:
                     async for chunk in found.stream():
                         read += len(chunk)
-                        if read > MAX_CHECKSUM_FILE_BYTES:
-                            return f"is larger than {MAX_CHECKSUM_FILE_BYTES:,} bytes"
+                        if read > most_bytes:
+                            return f"is larger than {most_bytes:,} bytes"
                         file.write(chunk)
         except (BaseError, FileNotFoundError, TimeoutError) as error:
             return f"can't be fetched ({_words(error)})"

@@ -61,13 +61,19 @@ class WebSource:
 
         await self._all(paths, one)
 
-    async def fetch(self, paths: Sequence[bytes], folder: Path, on_fetched: Fetched) -> None:
+    async def fetch(
+        self,
+        paths: Sequence[bytes],
+        folder: Path,
+        on_fetched: Fetched,
+        most_bytes: int = MAX_CHECKSUM_FILE_BYTES,
+    ) -> None:
         names = {path: str(number) for number, path in enumerate(paths)}
 
         async def one(path: bytes) -> None:
             place = folder / names[path]
             try:
-                found = await self._tried(lambda: self._get(self.url_of(path), place))
+                found = await self._tried(lambda: self._get(self.url_of(path), place, most_bytes))
                 await on_fetched(path, place if found else "is listed and isn't there")
             except ListingError as error:
                 if error.kind in (ListingFault.CONNECT, ListingFault.DNS, ListingFault.TLS):
@@ -80,7 +86,7 @@ class WebSource:
 
     async def fetch_url(self, url: str, place: Path) -> None:
         """One file from anywhere, such as a list of files. Raises: ListingError."""
-        if not await self._tried(lambda: self._get(url, place)):
+        if not await self._tried(lambda: self._get(url, place, MAX_CHECKSUM_FILE_BYTES)):
             raise ListingError(ListingFault.STATUS, f"{url}: isn't there")
 
     def url_of(self, path: bytes) -> str:
@@ -128,7 +134,7 @@ class WebSource:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise web_error(url, error) from None
 
-    async def _get(self, url: str, place: Path) -> bool:
+    async def _get(self, url: str, place: Path, most_bytes: int) -> bool:
         """Fetches `url` into `place`. Returns: whether it is there."""
         read = 0
         try:
@@ -138,8 +144,8 @@ class WebSource:
                 with place.open("wb") as file:
                     async for chunk in response.content.iter_chunked(READ_BYTES):
                         read += len(chunk)
-                        if read > MAX_CHECKSUM_FILE_BYTES:
-                            what = f"is larger than {MAX_CHECKSUM_FILE_BYTES:,} bytes"
+                        if read > most_bytes:
+                            what = f"is larger than {most_bytes:,} bytes"
                             raise ListingError(ListingFault.LIMIT, f"{url}: {what}")
                         file.write(chunk)
         except TimeoutError:
