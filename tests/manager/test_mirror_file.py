@@ -14,13 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliostat.config.errors import ConfigError
-from heliostat.manager.registry.declaration import Budget
-from heliostat.manager.registry.mirror_file import (
-    MirrorFile,
-    endpoint_url,
-    read_mirror_file,
-    read_mirror_files,
-)
+from heliostat.manager.registry.mirror_file import read_mirror_file, read_mirror_files
+from heliostat.manager.registry.mirror_form import MirrorFile, endpoint_url
+from heliostat.model.budget import Budget, Capacity, ProviderSource
 from heliostat.model.mirror import Endpoint, MirrorKind, Scheme
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "mirror-file.md"
@@ -57,6 +53,66 @@ def write(folder: Path, text: str, name: str = "m.toml") -> Path:
     return path
 
 
+SCARCE = """\
+kind = "cdn"
+[budget]
+bytes_per_month = 100_000_000_000_000
+reset_day = 15
+reserve_share = 0.1
+stop_share = 0.97
+completion = 0.8
+[budget.provider]
+kind = "fastly"
+service = "SU1Z0isxPaozGVKXdv0eY"
+token_file = "/etc/heliostat/fastly.token"
+[capacity]
+mbps = 40000
+headroom = 0.25
+[priority]
+only_beyond_ms = 40
+first_hours = 24
+[[pop]]
+latitude = 50.1
+longitude = 8.7
+"""
+
+
+def test_what_is_scarce_is_read_whole(tmp_path: Path) -> None:
+    text = SMALL.replace("[[url]]", SCARCE + "[[url]]")
+    mirror = read_mirror_file(write(tmp_path, text), TREES).mirror
+    assert mirror.kind is MirrorKind.CDN
+    assert mirror.budget == Budget(
+        100_000_000_000_000,
+        15,
+        0.1,
+        0.97,
+        0.8,
+        ProviderSource("fastly", "SU1Z0isxPaozGVKXdv0eY", token_file="/etc/heliostat/fastly.token"),
+    )
+    assert mirror.capacity == Capacity(40_000, 0.25)
+    assert (mirror.only_beyond_ms, mirror.first_hours) == (40, 24)
+    assert mirror.pops == ((50.1, 8.7),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[pop]]\nlatitude = 1\nlongitude = 2\n", "[[pop]] is of a CDN alone"),
+        ("[capacity]\nmbps = 0\n", "greater than 0"),
+        ("[budget]\nbytes_per_month = 1\nreset_day = 31\n", "less than or equal to 28"),
+        ('[budget]\nbytes_per_month = 1\n[budget.provider]\nkind = "json"\n', '"query"'),
+        ('[budget]\nbytes_per_month = 1\n[budget.provider]\nkind = "fastly"\n', "token_file"),
+        ("[priority]\nonly_beyond = 3\n", "only_beyond_ms"),
+    ],
+)
+def test_a_fault_in_what_is_scarce_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, SMALL.replace("[[url]]", text + "[[url]]"))
+    with pytest.raises(ConfigError) as caught:
+        read_mirror_file(path, TREES)
+    assert said in str(caught.value)
+    assert "m.toml:" in str(caught.value)
+
+
 def test_the_documented_form_is_read_whole(tmp_path: Path) -> None:
     declaration = read_mirror_file(write(tmp_path, FULL), TREES)
     mirror = declaration.mirror
@@ -66,7 +122,7 @@ def test_the_documented_form_is_read_whole(tmp_path: Path) -> None:
     assert (mirror.place.latitude, mirror.place.longitude) == (49.57, 11.0)
     assert mirror.networks == ("198.51.100.0/24", "2001:db8:17::/48")
     assert mirror.bandwidth_mbps == 10_000
-    assert declaration.budget == Budget(50_000_000_000_000, 1)
+    assert declaration.mirror.budget == Budget(50_000_000_000_000, 1)
     assert mirror.endpoints == (
         Endpoint("systemrescue", Scheme.HTTPS, "https://ftp.example.edu/systemrescue/"),
         Endpoint("systemrescue", Scheme.RSYNC, "rsync://ftp.example.edu/systemrescue/"),
@@ -78,7 +134,7 @@ def test_what_isnt_said_stays_open(tmp_path: Path) -> None:
     declaration = read_mirror_file(write(tmp_path, SMALL), TREES)
     assert declaration.mirror.enabled
     assert not declaration.mirror.place.has_position
-    assert declaration.budget is None
+    assert declaration.mirror.budget is None
 
 
 @pytest.mark.parametrize(

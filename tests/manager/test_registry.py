@@ -16,7 +16,7 @@ from heliostat.manager.errors import (
 from heliostat.manager.probing.recording import record_liveness, record_scan
 from heliostat.manager.probing.records import statuses
 from heliostat.manager.registry.apply import apply_plan
-from heliostat.manager.registry.declaration import Budget, Declaration
+from heliostat.manager.registry.declaration import Declaration
 from heliostat.manager.registry.mirrors import (
     declarations,
     events,
@@ -25,6 +25,7 @@ from heliostat.manager.registry.mirrors import (
     set_enabled,
 )
 from heliostat.manager.registry.plan import FieldChange, check_plan, make_plan
+from heliostat.model.budget import Budget, Capacity, ProviderSource
 from heliostat.model.errors import EXIT_REFUSED
 from heliostat.model.mirror import MirrorKind, MirrorState, Scheme
 from heliostat.model.place import Place
@@ -42,6 +43,13 @@ FULL = Declaration(
         bandwidth_mbps=10_000,
         exclude_countries=("CU", "IR"),
         max_file_bytes=5_000_000_000,
+        budget=Budget(
+            50_000_000_000_000, 15, provider=ProviderSource("fastly", "SU1Z", token_file="t")
+        ),
+        capacity=Capacity(10_000, 0.3),
+        only_beyond_ms=60.0,
+        first_hours=24.0,
+        pops=((50.1, 8.7), (35.7, 139.7)),
         endpoints=(
             endpoint("ftp.example.edu"),
             endpoint("ftp.example.edu", scheme=Scheme.RSYNC),
@@ -49,7 +57,6 @@ FULL = Declaration(
         ),
     ).mirror,
     city="Erlangen",
-    budget=Budget(50_000_000_000_000, 15),
 )
 
 
@@ -71,14 +78,21 @@ def test_a_plan_names_old_and_new_of_each_field() -> None:
             FULL.mirror,
             place=replace(FULL.mirror.place, country="FR"),
             endpoints=(endpoint("cdn.example"),),
+            budget=None,
         ),
-        budget=None,
     )
     plan = make_plan({"ftp.example.edu": FULL}, {"ftp.example.edu": new})
     assert plan.changed[0].fields == (
         FieldChange("country", "DE", "FR"),
         FieldChange("budget.bytes_per_month", "50000000000000", ""),
         FieldChange("budget.reset_day", "15", ""),
+        FieldChange("budget.reserve_share", "0.05", ""),
+        FieldChange("budget.stop_share", "0.98", ""),
+        FieldChange("budget.completion", "0", ""),
+        FieldChange("budget.provider.kind", "fastly", ""),
+        FieldChange("budget.provider.service", "SU1Z", ""),
+        FieldChange("budget.provider.token_file", "t", ""),
+        FieldChange("budget.provider.delay_s", "0", ""),
         FieldChange("url.isos.https", "https://ftp.example.edu/isos/", "https://cdn.example/isos/"),
         FieldChange("url.isos.rsync", "rsync://ftp.example.edu/isos/", ""),
         FieldChange("url.docs.https", "https://ftp.example.edu/docs/", ""),

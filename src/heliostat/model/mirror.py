@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from heliostat.model.budget import Budget, Capacity
 from heliostat.model.place import Place
 
 
@@ -86,6 +87,16 @@ class Mirror:
     """Most requests a second that probes send it; 0: as the configuration says."""
     verify_bytes_per_day: int = -1
     """Most bytes a day that verification reads from it; -1: as the configuration says."""
+    budget: Budget | None = None
+    """What it may send a month; None: as much as comes."""
+    capacity: Capacity | None = None
+    """What its line takes; None: `bandwidth_mbps` is a weight and no limit."""
+    only_beyond_ms: float = 0.0
+    """It is used only where no other mirror is within this cost; 0: anywhere."""
+    first_hours: float = 0.0
+    """It is the first choice for files that are new for so long; 0: never."""
+    pops: tuple[tuple[float, float], ...] = ()
+    """Points of presence of a CDN, (latitude, longitude) in degrees: the nearest one serves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,10 @@ class RoutedMirror:
     https: tuple[str, ...]
     http: tuple[str, ...]
     networks: frozenset[int] = frozenset()
+    charged: bool = False
+    """It has a budget: a node may send clients there against an allowance only."""
+    completion: tuple[float, ...] = ()
+    """Of a file's bytes, what a redirect comes to, by `heliostat.model.budget.size_class`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +64,9 @@ class World:
     filesets: Sequence[Bools]
     zone_place: Callable[[int], tuple[Place, frozenset[int]]]
     price_ms: Sequence[float] = ()
+    """By mirror: of slow lines and of scarce bytes, summed."""
+    fresh: frozenset[int] = frozenset()
+    """Filesets of files that are new: mirrors with `first_hours` are their first choice."""
     broken: frozenset[Line] = frozenset()
     """Lines that the probes saw not to answer, though the mirror's other family does."""
     columns: MirrorColumns = field(init=False)

@@ -6,6 +6,7 @@ publication writes, and an edge fetches, only what changed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -73,6 +74,10 @@ class Knowledge:
     notices: Sequence[str]
     extras: Mapping[str, OpenExtras] = field(default_factory=dict)
     """By tree: opens what the catalog knows of single files."""
+    scarcity_ms: Mapping[str, float] = field(default_factory=dict)
+    """By mirror: the price of scarce bytes now (DESIGN §9); 0 for those not named."""
+    completion: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By mirror with a budget: what is charged of a file's size, by size class."""
 
     @property
     def lacking_families(self) -> frozenset[int]:
@@ -134,7 +139,7 @@ def compile_state(
         forced = _judge(store, current, offered, mirrors)
     files = [_put(store, "mirrors", mirrors_document)]
     remembered = remembered or Remembered()
-    trees, shards, names, written = _trees(known, mirrors, store, remembered)
+    trees, shards, names, written = _trees(known, mirrors, store, remembered, published_at)
     files += [_put(store, "trees", trees), _put(store, "shards", shards)]
     files += [_put(store, "names", names), *written]
     files += remembered.zones(known.zones, store)
@@ -262,6 +267,12 @@ def _mirror(mirror: Mirror, known: Knowledge, index_of: Mapping[str, int]) -> Mi
         has_ipv6=mirror.has_ipv6,
         why_out=_why_out(mirror, status),
         price_ms=status.price_ms if status else 0.0,
+        scarcity_ms=known.scarcity_ms.get(mirror.name, 0.0),
+        charged=mirror.budget is not None,
+        completion=list(known.completion.get(mirror.name, ())),
+        only_beyond_ms=mirror.only_beyond_ms,
+        first_hours=mirror.first_hours,
+        pops=list(mirror.pops),
         endpoints=endpoints,
     )
 
@@ -277,12 +288,18 @@ def _why_out(mirror: Mirror, status: MirrorStatus | None) -> str:
 
 
 def _trees(
-    known: Knowledge, mirrors: Sequence[Mirror], store: StateStore, remembered: Remembered
+    known: Knowledge,
+    mirrors: Sequence[Mirror],
+    store: StateStore,
+    remembered: Remembered,
+    at: datetime,
 ) -> tuple[TreesDocument, ShardsDocument, NamesDocument, list[StateFile]]:
     """The trees, their shards, and the shards' files written to `store`."""
     written: list[StateFile] = []
     shard_documents: list[ShardDocument] = []
-    numbers: dict[bytes, int] = {}
+    numbers: dict[tuple[bytes, bool], int] = {}
+    first_s = 3600 * max((mirror.first_hours for mirror in mirrors), default=0.0)
+    fresh_since_s = at.timestamp() - first_s if first_s else math.inf
     trees, names = [], []
     remembered.keep(tree.name for tree in known.trees)
     for tree_index, tree in enumerate(known.trees):
@@ -290,10 +307,13 @@ def _trees(
         canary, beside = None, TreeNamesDocument()
         if catalog is not None and len(catalog):
             work = remembered.tree(tree.name)
-            filesets = work.filesets.make(catalog, mirrors, known.holdings.get(tree.name, ()))
+            filesets = work.filesets.make(
+                catalog, mirrors, known.holdings.get(tree.name, ()), fresh_since_s
+            )
             packed = [np.packbits(held, bitorder="little").tobytes() for held in filesets.holders]
+            keys = zip(packed, filesets.fresh.tolist(), strict=True)
             number = np.array(
-                [numbers.setdefault(key, len(numbers)) for key in packed], dtype=np.uint32
+                [numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.uint32
             )
             canary = _canary(catalog, filesets)
             extras = known.extras.get(tree.name)
@@ -313,7 +333,11 @@ def _trees(
             beside = names_of(work, catalog, mirrors, holdings)
         trees.append(TreeDocument.of(tree, canary))
         names.append(beside)
-    shards = ShardsDocument(filesets=[key.hex() for key in numbers], shards=shard_documents)
+    shards = ShardsDocument(
+        filesets=[packed.hex() for packed, _ in numbers],
+        fresh=[number for (_, is_fresh), number in numbers.items() if is_fresh],
+        shards=shard_documents,
+    )
     return TreesDocument(trees=trees), shards, NamesDocument(trees=names), written
 
 

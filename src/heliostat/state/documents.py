@@ -57,6 +57,16 @@ class MirrorDocument(Document):
     has_ipv6: bool
     why_out: str
     price_ms: float = 0.0
+    """Of a slow line."""
+    scarcity_ms: float = 0.0
+    """Of scarce bytes: what the budget and the capacity ask for now."""
+    charged: bool = False
+    """It has a budget: a node sends clients there against an allowance only."""
+    completion: list[float] = []
+    """Of a file's bytes, what a redirect comes to, by size class; what a node charges."""
+    only_beyond_ms: float = 0.0
+    first_hours: float = 0.0
+    pops: list[tuple[float, float]] = []
     endpoints: list[EndpointDocument]
 
     def to_mirror(self, networks: list[str]) -> Mirror:
@@ -80,6 +90,9 @@ class MirrorDocument(Document):
             max_file_bytes=self.max_file_bytes,
             has_ipv4=self.has_ipv4,
             has_ipv6=self.has_ipv6,
+            only_beyond_ms=self.only_beyond_ms,
+            first_hours=self.first_hours,
+            pops=tuple(self.pops),
         )
 
 
@@ -187,6 +200,8 @@ class ShardDocument(Document):
 class ShardsDocument(Document):
     filesets: list[str]
     """One bit a mirror, lowest bit of the first byte first, as hexadecimal."""
+    fresh: list[int] = []
+    """The filesets of files that are new: a CDN with `first_hours` is their first choice."""
     shards: list[ShardDocument]
 
 

@@ -12,6 +12,7 @@ so a number may as well go into the files that a mirror lacks: most lack few.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,14 +25,20 @@ from heliostat.model.holding import Holding
 from heliostat.model.mirror import Mirror
 
 _NUMBER_BYTES = 16
+_FRESH = "/fresh"
+"""Stands for the new files as if they were a mirror's; no mirror has such a name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filesets:
-    """`pattern_of_row[i]` is the pattern of catalog row i; `holders[p]` says who holds it."""
+    """`pattern_of_row[i]` is the pattern of catalog row i; `holders[p]` says who holds it.
+
+    `fresh[p]` says that its files are new.
+    """
 
     pattern_of_row: NDArray[np.uint32]
     holders: NDArray[np.bool_]
+    fresh: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +57,20 @@ class FilesetMaker:
         self._catalog_key: tuple[str, int] | None = None
         self._mirrors: tuple[str, ...] = ()
         self._applied: dict[str, _Applied] = {}
+        self._fresh = BitMap()
         self._made: Filesets | None = None
 
     def make(
-        self, catalog: CatalogTable, mirrors: Sequence[Mirror], holdings: Sequence[Holding]
+        self,
+        catalog: CatalogTable,
+        mirrors: Sequence[Mirror],
+        holdings: Sequence[Holding],
+        fresh_since_s: float = math.inf,
     ) -> Filesets:
         """Patterns of the tree's files; holders are indexes into `mirrors`.
+
+        Files that changed after `fresh_since_s` (Unix time) are new, and have patterns of their
+        own.
 
         A holding counts for what its scan was compared with: not for files whose content changed
         since, nor for a catalog that was made anew. A mirror that takes no files over some size
@@ -77,6 +92,11 @@ class FilesetMaker:
             self._put(name, held ^ before.held if before else held)
             self._applied[name] = _Applied(holding, most_bytes, held)
             is_same = False
+        fresh = self._new_files(catalog, fresh_since_s)
+        if fresh != self._fresh:
+            self._put(_FRESH, fresh ^ self._fresh)
+            self._fresh = fresh
+            is_same = False
         if self._made is None or not is_same:
             self._mirrors = tuple(by_name)
             self._made = self._patterns(catalog, mirrors)
@@ -92,6 +112,7 @@ class FilesetMaker:
         self._unchanged: dict[int, BitMap] = {}
         self._small: dict[int, BitMap] = {}
         self._applied = {}
+        self._fresh = BitMap()
         self._made = None
         self._catalog_key = (catalog.identity, catalog.version)
 
@@ -133,7 +154,14 @@ class FilesetMaker:
         rank = np.empty(len(order), dtype=np.uint32)
         rank[order] = np.arange(len(order), dtype=np.uint32)
         examples = catalog.file_ids[first_row[order]]
-        return Filesets(rank[pattern], self._holders(examples, mirrors))
+        fresh = np.array([int(example) in self._fresh for example in examples], dtype=np.bool_)
+        return Filesets(rank[pattern], self._holders(examples, mirrors), fresh)
+
+    @staticmethod
+    def _new_files(catalog: CatalogTable, since_s: float) -> BitMap:
+        if since_s == math.inf:
+            return BitMap()
+        return BitMap(catalog.file_ids[catalog.changed_at_s > since_s])
 
     def _holders(
         self, examples: NDArray[np.uint32], mirrors: Sequence[Mirror]

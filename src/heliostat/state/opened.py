@@ -207,7 +207,8 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
         mirrors=[_routed(mirror, mirrors.networks, trees) for mirror in mirrors.mirrors],
         filesets=[holders_of(text, len(mirrors.mirrors)) for text in shards_document.filesets],
         zone_place=_places(zones),
-        price_ms=[mirror.price_ms for mirror in mirrors.mirrors],
+        price_ms=[mirror.price_ms + mirror.scarcity_ms for mirror in mirrors.mirrors],
+        fresh=frozenset(shards_document.fresh),
         broken=frozenset(
             (mirror.name, endpoint.scheme, family)
             for mirror in mirrors.mirrors
@@ -299,6 +300,8 @@ def _routed(document: MirrorDocument, networks: list[str], trees: Sequence[Tree]
         https=urls(Scheme.HTTPS),
         http=urls(Scheme.HTTP),
         networks=frozenset(document.networks),
+        charged=document.charged,
+        completion=tuple(document.completion),
     )
 
 

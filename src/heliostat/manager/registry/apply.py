@@ -5,6 +5,7 @@ Import only after `setup_django`.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +54,7 @@ def apply_plan(plan: Plan, *, force: bool = False, now: datetime | None = None) 
 
 
 def _save(row: rows.Mirror, declaration: Declaration) -> None:
-    mirror, place, budget = declaration.mirror, declaration.mirror.place, declaration.budget
+    mirror, place = declaration.mirror, declaration.mirror.place
     row.kind = mirror.kind.value
     row.sponsor = mirror.sponsor
     row.enabled = mirror.enabled
@@ -72,8 +73,11 @@ def _save(row: rows.Mirror, declaration: Declaration) -> None:
     row.scan_hours = mirror.scan_hours
     row.requests_per_s = mirror.requests_per_s
     row.verify_bytes_per_day = mirror.verify_bytes_per_day
-    row.budget_bytes_per_month = budget.bytes_per_month if budget else None
-    row.budget_reset_day = budget.reset_day if budget else None
+    row.budget = asdict(mirror.budget) if mirror.budget else None
+    row.capacity = asdict(mirror.capacity) if mirror.capacity else None
+    row.only_beyond_ms = mirror.only_beyond_ms
+    row.first_hours = mirror.first_hours
+    row.pops = [list(pop) for pop in mirror.pops]
     row.save()
     _save_endpoints(row, mirror.endpoints)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 
+from heliostat.model.budget import Budget, Capacity, ProviderSource
 from heliostat.model.mirror import Mirror
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Transfer a mirror gives us a month, counted anew from `reset_day` (1–28), UTC."""
-
-    bytes_per_month: int
-    reset_day: int = 1
+_PROVIDER_KEYS = tuple(field.name for field in fields_of(ProviderSource))
+_BUDGET_KEYS = tuple(field.name for field in fields_of(Budget) if field.name != "provider")
+_CAPACITY_KEYS = tuple(field.name for field in fields_of(Capacity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,6 @@ class Declaration:
 
     mirror: Mirror
     city: str = ""
-    budget: Budget | None = None
 
     def fields(self) -> dict[str, str]:
         """Every field as people write it in the file, by its key there; for plans."""
@@ -43,16 +40,39 @@ class Declaration:
             "max_file_bytes": str(mirror.max_file_bytes),
             "time_zone": mirror.time_zone,
             "scan_hours": mirror.scan_hours,
-            "requests_per_s": f"{mirror.requests_per_s:g}" if mirror.requests_per_s else "",
+            "requests_per_s": _less(mirror.requests_per_s),
             "verify_bytes_per_day": (
                 str(mirror.verify_bytes_per_day) if mirror.verify_bytes_per_day >= 0 else ""
             ),
-            "budget.bytes_per_month": str(self.budget.bytes_per_month) if self.budget else "",
-            "budget.reset_day": str(self.budget.reset_day) if self.budget else "",
+            "priority.only_beyond_ms": f"{mirror.only_beyond_ms:g}"
+            if mirror.only_beyond_ms
+            else "",
+            "priority.first_hours": _less(mirror.first_hours),
+            "pop": "; ".join(f"{latitude:g}, {longitude:g}" for latitude, longitude in mirror.pops),
+            **_scarce(mirror),
         }
         for endpoint in mirror.endpoints:
             fields[f"url.{endpoint.tree}.{endpoint.scheme}"] = endpoint.url
         return fields
+
+
+def _scarce(mirror: Mirror) -> dict[str, str]:
+    """Budget and capacity, key by key; "" where there is none."""
+    fields: dict[str, str] = {}
+    for name, keys, section in (
+        ("budget", _BUDGET_KEYS, mirror.budget),
+        ("budget.provider", _PROVIDER_KEYS, mirror.budget.provider if mirror.budget else None),
+        ("capacity", _CAPACITY_KEYS, mirror.capacity),
+    ):
+        for key in keys:
+            value = getattr(section, key) if section else ""
+            fields[f"{name}.{key}"] = f"{value:g}" if isinstance(value, float) else str(value)
+    return fields
+
+
+def _less(value: float) -> str:
+    """ "" for 0, which stands for nothing here."""
+    return f"{value:g}" if value else ""
 
 
 def _bool(value: bool) -> str:

@@ -6,135 +6,19 @@ all faults come at once; nothing is guessed beyond a missing slash at the end of
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
-from zoneinfo import available_timezones
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from heliostat.config.errors import ConfigError
 from heliostat.config.toml import KeyPath, line_of, read_toml, validate
-from heliostat.config.urls import base_url
-from heliostat.manager.registry.declaration import Budget, Declaration
+from heliostat.manager.registry.declaration import Declaration
+from heliostat.manager.registry.mirror_form import SCHEMES, MirrorFile
 from heliostat.model.mirror import Endpoint, Mirror, MirrorKind, Scheme
 from heliostat.model.place import Place
 
 MAX_FILES = 5000
 """Mirror files in one folder; the largest project has about 1,000 mirrors."""
 MAX_FAULTS_SHOWN = 20
-MAX_ENTRIES = 1000
-"""Networks, ASNs, countries and [[url]] blocks of one mirror, each."""
-MAX_BYTES = 2**62
-MAX_BANDWIDTH_MBPS = 10_000_000
-SCHEMES = (Scheme.HTTPS, Scheme.HTTP, Scheme.RSYNC, Scheme.FTP)
-
-
-def _text(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("has characters that can't be shown; write plain text on one line")
-    return value
-
-
-def _country(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", value):
-        raise ValueError(f'"{value}" is not an ISO 3166-1 code of two letters, such as "DE"')
-    return value.upper()
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value, strict=False))
-    except ValueError:
-        raise ValueError(
-            f'"{value}" is not a network; write it as "198.51.100.0/24" or "2001:db8:17::/48"'
-        ) from None
-
-
-def _time_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError(f'"{value}" is no time zone; write one such as "Europe/Berlin" or "UTC"')
-    return value
-
-
-def _hours(value: str) -> str:
-    hour = r"([01][0-9]|2[0-3]):[0-5][0-9]"
-    if value and not re.fullmatch(f"{hour}-{hour}", value):
-        raise ValueError(f'"{value}" is not of the form "01:00-06:00"')
-    return value
-
-
-Text = Annotated[str, Field(max_length=255), AfterValidator(_text)]
-Country = Annotated[str, AfterValidator(_country)]
-Network = Annotated[str, AfterValidator(_network)]
-Asn = Annotated[int, Field(ge=1, le=2**32 - 1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class BudgetSection(_Section):
-    """What the mirror may send a month."""
-
-    bytes_per_month: int = Field(ge=1, le=MAX_BYTES)
-    reset_day: int = Field(default=1, ge=1, le=28)
-
-
-class UrlSection(_Section):
-    """Where the mirror has one tree."""
-
-    tree: str
-    https: str = ""
-    http: str = ""
-    rsync: str = ""
-    ftp: str = ""
-
-    @field_validator("https", "http", "rsync", "ftp")
-    @classmethod
-    def _base(cls, value: str, info: ValidationInfo) -> str:
-        return endpoint_url(value, str(info.field_name)) if value else ""
-
-
-class MirrorFile(_Section):
-    """One mirror's file, key by key."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,253}$")]
-    kind: Literal["mirror", "cdn"] = "mirror"
-    sponsor: Text = ""
-    enabled: bool = True
-    country: Annotated[str, AfterValidator(lambda v: _country(v) if v else v)] = ""
-    subdivision: Text = ""
-    city: Text = ""
-    latitude: float | None = Field(default=None, ge=-90, le=90)
-    longitude: float | None = Field(default=None, ge=-180, le=180)
-    asn: list[Asn] = Field(default=[], max_length=MAX_ENTRIES)
-    networks: list[Network] = Field(default=[], max_length=MAX_ENTRIES)
-    private: bool = False
-    bandwidth_mbps: int = Field(default=0, ge=0, le=MAX_BANDWIDTH_MBPS)
-    exclude_countries: list[Country] = Field(default=[], max_length=MAX_ENTRIES)
-    max_file_bytes: int = Field(default=0, ge=0, le=MAX_BYTES)
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
-    scan_hours: Annotated[str, AfterValidator(_hours)] = ""
-    requests_per_s: float = Field(default=0, ge=0, le=100_000, allow_inf_nan=False)
-    verify_bytes_per_day: int | None = Field(default=None, ge=0, le=MAX_BYTES)
-    budget: BudgetSection | None = None
-    url: list[UrlSection] = Field(min_length=1, max_length=MAX_ENTRIES)
-
-
-def endpoint_url(value: str, scheme: str) -> str:
-    """`value` as an endpoint's base URL of the scheme it must have.
-
-    Raises:
-        ValueError: see `heliostat.config.urls.base_url`; an rsync URL that names no module.
-    """
-    url = base_url(value, (scheme,))
-    if scheme == "rsync" and not urlsplit(url).path.strip("/"):
-        raise ValueError(f'"{value}" names no module; write rsync://HOST/MODULE/')
-    return url
 
 
 def read_mirror_file(path: Path, trees: Collection[str]) -> Declaration:
@@ -150,11 +34,13 @@ def read_mirror_file(path: Path, trees: Collection[str]) -> Declaration:
         missing = "longitude" if there == "latitude" else "latitude"
         line = line_of(lines, (there,))
         raise ConfigError(path, f'"{there}" stands without "{missing}"; give both or none', line)
-    budget = None
-    if parsed.budget:
-        budget = Budget(parsed.budget.bytes_per_month, parsed.budget.reset_day)
+    if parsed.pop and parsed.kind != "cdn":
+        line = line_of(lines, ("pop", 0))
+        raise ConfigError(
+            path, '[[pop]] is of a CDN alone; write kind = "cdn", or latitude and longitude', line
+        )
     endpoints = _endpoints(path, lines, parsed, trees)
-    return Declaration(_mirror(parsed, endpoints), parsed.city, budget)
+    return Declaration(_mirror(parsed, endpoints), parsed.city)
 
 
 def read_mirror_files(path: Path, trees: Collection[str]) -> dict[str, Declaration]:
@@ -272,4 +158,9 @@ def _mirror(parsed: MirrorFile, endpoints: tuple[Endpoint, ...]) -> Mirror:
         verify_bytes_per_day=(
             -1 if parsed.verify_bytes_per_day is None else parsed.verify_bytes_per_day
         ),
+        budget=parsed.budget.to_budget() if parsed.budget else None,
+        capacity=parsed.capacity.to_capacity() if parsed.capacity else None,
+        only_beyond_ms=float(parsed.priority.only_beyond_ms),
+        first_hours=float(parsed.priority.first_hours),
+        pops=tuple((pop.latitude, pop.longitude) for pop in parsed.pop),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,7 +16,8 @@ from django.db.models import QuerySet
 from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.errors import DeclaredDisabledError, UnknownMirrorError
 from heliostat.manager.registry import models as rows
-from heliostat.manager.registry.declaration import Budget, Declaration
+from heliostat.manager.registry.declaration import Declaration
+from heliostat.model.budget import Budget, Capacity, ProviderSource
 from heliostat.model.mirror import Endpoint, Mirror, MirrorKind, Scheme
 from heliostat.model.place import Place
 
@@ -108,10 +110,12 @@ def _effective(row: rows.Mirror) -> Mirror:
 
 
 def _declaration(row: rows.Mirror) -> Declaration:
-    budget = None
-    if row.budget_bytes_per_month is not None:
-        budget = Budget(row.budget_bytes_per_month, row.budget_reset_day or 1)
-    return Declaration(_mirror(row, enabled=row.enabled), row.city, budget)
+    return Declaration(_mirror(row, enabled=row.enabled), row.city)
+
+
+def _budget(fields: dict[str, Any]) -> Budget:
+    provider = fields.get("provider")
+    return Budget(**{**fields, "provider": ProviderSource(**provider) if provider else None})
 
 
 def _mirror(
@@ -141,6 +145,11 @@ def _mirror(
         scan_hours=row.scan_hours,
         requests_per_s=row.requests_per_s,
         verify_bytes_per_day=row.verify_bytes_per_day,
+        budget=_budget(row.budget) if row.budget else None,
+        capacity=Capacity(**row.capacity) if row.capacity else None,
+        only_beyond_ms=row.only_beyond_ms,
+        first_hours=row.first_hours,
+        pops=tuple((latitude, longitude) for latitude, longitude in row.pops),
         endpoints=tuple(
             sorted(
                 (Endpoint(e.tree, Scheme(e.scheme), e.url) for e in row.endpoints.all()),
