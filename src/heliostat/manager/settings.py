@@ -13,6 +13,7 @@ INSTALLED_APPS = [
     "heliostat.manager.probing",
     "heliostat.manager.work",
     "heliostat.manager.nodes",
+    "heliostat.manager.budgets",
 ]
 TASKS = {"default": {"BACKEND": "heliostat.manager.work.backend.JobBackend"}}
 DATABASES: dict[str, dict[str, Any]] = {

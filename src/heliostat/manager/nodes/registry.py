@@ -40,7 +40,7 @@ def record_condition(report: Condition, at: datetime | None = None) -> bool:
     """Stores what a node says of itself; whether it is to be drained."""
     from heliostat.manager.nodes.models import NodeState
 
-    said = report.model_dump(mode="json", exclude={"node"})
+    said = report.model_dump(mode="json", exclude={"node", "purse", "spent"})
     said["detail"] = [printable(line) for line in report.detail]
     row, _ = NodeState.objects.get_or_create(name=report.node)
     row.reported_at, row.condition = at or datetime.now(UTC), said

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heliostat.manager.budgets.form import MAX_TAKEN, Taken
+
 MAX_REPORT_BYTES = 4 * 1024 * 1024
 MAX_MIRRORS = 20_000
 MAX_REASON_CHARS = 400
@@ -61,3 +63,7 @@ class Condition(BaseModel):
     spool_segments: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
     counts_lost: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
     detail: list[Annotated[str, Field(max_length=1000)]] = Field(default=[], max_length=50)
+    purse: Annotated[str, Field(max_length=64, pattern="^[0-9a-f]*$")] = ""
+    """Of its ledger of allowances, random; "": it has none."""
+    spent: list[Taken] = Field(default=[], max_length=MAX_TAKEN)
+    """What it took of allowances, by mirror, epoch and part; cumulative."""

@@ -26,6 +26,7 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from heliostat.manager.budgets.accounts import exchange
 from heliostat.manager.nodes.registry import record_condition
 from heliostat.manager.reports.counts import (
     MAX_SEGMENT_BYTES,
@@ -81,7 +82,11 @@ def report_app(tokens: Mapping[str, str], states: Path | None = None) -> web.App
     async def condition(request: web.Request) -> web.Response:
         report = await taken(request, Condition)
         wanted = await _stored(report.node, partial(record_condition, report))
-        return web.json_response({"drain": wanted})
+        give = partial(exchange, report.node, report.purse, report.spent)
+        allowances = await _stored(report.node, give)
+        return web.json_response(
+            {"drain": wanted, "allowances": [one.model_dump() for one in allowances]}
+        )
 
     async def counts(request: web.Request) -> web.Response:
         nonlocal folded_at_s

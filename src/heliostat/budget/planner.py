@@ -1,0 +1,230 @@
+"""One publishing step: from demand foreseen and bytes left to the prices that edges go by.
+
+Theory. The rest of the budgets' periods is three stretches of time: the step that comes now, with
+what is asked for now; the hours that are foreseen with much demand (a release), where capacities
+bind; and all other hours together, where they don't. One solve over the three finds what a budget's
+bytes are worth over its whole rest, and what a line's capacity is worth right now. Budgets whose
+periods end earlier are given what their next period brings until the last one's end.
+
+Between solves a price follows what is spent (`heliostat.budget.feedback`); a solve comes every
+RESOLVE_S, or sooner when demand or the mirrors aren't what they were.
+
+Promises: pure but for what it remembers of its last step; where nothing binds all prices are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from heliostat.budget.feedback import Feedback
+from heliostat.budget.problem import Floats, Problem, Slot
+from heliostat.budget.rule import Settled, settle, uses_by_rule
+from heliostat.budget.solver import Solution, solve
+
+RESOLVE_S: Final = 6 * 3600.0
+"""Between two solves when all goes as foreseen."""
+OTHER_DEMAND: Final = 0.25
+"""Demand that differs by this part from what the last solve saw is solved anew."""
+BUSY_FACTOR: Final = 3.0
+"""An hour with this many times the median demand is one of a release."""
+HOUR_S: Final = 3600.0
+SLOPE_STEP_MS: Final = 1.0
+PRICE_STEP_MS: Final = 0.25
+"""A price that moved by less isn't told to edges: shares would change by 8 %, noise is more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terrain:
+    """Who can serve whom: changes when mirrors or zones do. Row z of each is one zone.
+
+    `ranked[z]` are its eligible mirrors as (cost in ms without scarce bytes, mirror), sorted;
+    `group[z]` the group of zones that demand is known of, `part[z]` its part of that.
+    """
+
+    ranked: Sequence[Sequence[tuple[float, int]]]
+    weights: Sequence[float]
+    group: np.ndarray[tuple[int], np.dtype[np.int64]]
+    part: Floats
+
+    def demand(self, by_group: Floats) -> Floats:
+        """Demand by zone."""
+        found: Floats = by_group[self.group] * self.part
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What one budget has for the rest of its period, in redirected bytes."""
+
+    left_bytes: float
+    left_s: float
+    """Until the period's end."""
+    next_bytes_per_s: float
+    """What the period after that brings."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a step is decided on. Demand is in redirected bytes."""
+
+    now_s: float
+    step_s: float
+    """Until the next step."""
+    now_bytes_per_s: Floats
+    """By group: what is asked for now."""
+    ahead_bytes: Floats
+    """(hours, groups) from now on, until the last budget's end at least."""
+    purses: Mapping[int, Purse]
+    capacities: Mapping[int, float]
+    """Mirror → redirected bytes a second that its line takes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What a step comes to; mirrors that aren't named have no price."""
+
+    price_ms: Mapping[int, float]
+    budget_ms: Mapping[int, float]
+    capacity_ms: Mapping[int, float]
+    planned_bytes: Mapping[int, Floats]
+    """Budget → cumulative redirected bytes by hour from the solve on."""
+    solved_s: float
+    is_solved: bool
+    is_met: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Memory:
+    terrain: Terrain
+    solution: Solution
+    settled: Settled
+    now_bytes_per_s: Floats
+    solved_s: float
+    spent: dict[int, float] = field(default_factory=dict)
+    planned: dict[int, Floats] = field(default_factory=dict)
+    feedback: dict[int, Feedback] = field(default_factory=dict)
+    is_met: bool = True
+
+
+class Planner:
+    """Steps through time; holds the last solution to begin the next from."""
+
+    def __init__(self) -> None:
+        self._memory: _Memory | None = None
+
+    def step(self, terrain: Terrain, look: Look, spent_bytes: Mapping[int, float]) -> Plan:
+        """The prices from now on.
+
+        `spent_bytes` is by budget what was redirected there since any fixed time, cumulative.
+        """
+        memory = self._memory
+        is_solved = memory is None or self._is_due(memory, terrain, look)
+        if memory is None or is_solved:
+            memory = self._memory = self._solve(terrain, look, dict(spent_bytes))
+        else:
+            self._follow(memory, look, spent_bytes)
+        budget_ms = {m: one.price_ms for m, one in memory.feedback.items() if one.price_ms > 0}
+        capacity = memory.settled.capacity_ms[0]
+        capacity_ms = {m: float(capacity[m]) for m in look.capacities if capacity[m] > 0}
+        price_ms = {
+            m: budget_ms.get(m, 0.0) + capacity_ms.get(m, 0.0)
+            for m in (budget_ms.keys() | capacity_ms.keys())
+        }
+        return Plan(
+            price_ms,
+            budget_ms,
+            capacity_ms,
+            memory.planned,
+            memory.solved_s,
+            is_solved,
+            memory.is_met,
+        )
+
+    def _is_due(self, memory: _Memory, terrain: Terrain, look: Look) -> bool:
+        if memory.terrain is not terrain or look.now_s - memory.solved_s >= RESOLVE_S:
+            return True
+        if look.purses.keys() != memory.feedback.keys():
+            return True
+        if any(purse.left_bytes <= 0 for purse in look.purses.values()):
+            return True
+        if not look.capacities:
+            return False
+        # Capacities bind now or they don't: what is asked for now decides.
+        before, now = memory.now_bytes_per_s.sum(), look.now_bytes_per_s.sum()
+        if abs(now - before) <= OTHER_DEMAND * before:
+            return False
+        slot = Slot(terrain.demand(look.now_bytes_per_s), 1.0)
+        problem = _problem(terrain, look, [slot])
+        uses = uses_by_rule(problem, slot.demand_bytes, memory.settled.price_ms())
+        binds = memory.settled.capacity_ms[0].any()
+        return bool(binds or any(uses[m] > rate for m, rate in look.capacities.items()))
+
+    def _solve(self, terrain: Terrain, look: Look, spent: dict[int, float]) -> _Memory:
+        slots = _slots(terrain, look)
+        problem = _problem(terrain, look, slots)
+        start = self._memory.solution if self._memory else None
+        solution = solve(problem, start)
+        settled = settle(problem, solution.budget_ms, solution.capacity_ms)
+        memory = _Memory(terrain, solution, settled, look.now_bytes_per_s, look.now_s, spent)
+        rest = terrain.demand(look.ahead_bytes.sum(axis=0))
+        by_hour = _spread(look.ahead_bytes)
+        for mirror, purse in look.purses.items():
+            price = float(settled.budget_ms[mirror])
+            dearer = settled.budget_ms.copy()
+            dearer[mirror] += SLOPE_STEP_MS
+            use = uses_by_rule(problem, rest, settled.budget_ms)[mirror]
+            less = uses_by_rule(problem, rest, dearer)[mirror]
+            memory.planned[mirror] = use * by_hour
+            memory.feedback[mirror] = Feedback.of(
+                price, max(0.0, float(use - less)) / SLOPE_STEP_MS, purse.left_bytes
+            )
+        memory.is_met = solution.is_met
+        return memory
+
+    def _follow(self, memory: _Memory, look: Look, spent_bytes: Mapping[int, float]) -> None:
+        hours = (look.now_s - memory.solved_s) / HOUR_S
+        for mirror, feedback in memory.feedback.items():
+            planned = memory.planned[mirror]
+            wanted = float(np.interp(hours, np.arange(len(planned) + 1), np.append(0.0, planned)))
+            spent = spent_bytes.get(mirror, 0.0) - memory.spent.get(mirror, 0.0)
+            memory.feedback[mirror] = feedback.followed(spent, wanted)
+
+
+def _slots(terrain: Terrain, look: Look) -> list[Slot]:
+    """Now; the hours of releases that are foreseen; all other hours."""
+    now = Slot(terrain.demand(look.now_bytes_per_s * look.step_s), look.step_s)
+    total = look.ahead_bytes.sum(axis=1)
+    median = float(np.median(total)) if len(total) else 0.0
+    busy = total > BUSY_FACTOR * median
+    slots = [now]
+    if busy.any() and look.capacities:
+        ahead = look.ahead_bytes[busy].sum(axis=0)
+        slots.append(Slot(terrain.demand(ahead), HOUR_S * int(busy.sum())))
+        total_rest = look.ahead_bytes[~busy].sum(axis=0)
+    else:
+        total_rest = look.ahead_bytes.sum(axis=0)
+    slots.append(Slot(terrain.demand(total_rest), HOUR_S * len(total), has_capacity=False))
+    return slots
+
+
+def _problem(terrain: Terrain, look: Look, slots: Sequence[Slot]) -> Problem:
+    longest_s = max((purse.left_s for purse in look.purses.values()), default=0.0)
+    budgets = {
+        mirror: max(0.0, purse.left_bytes + purse.next_bytes_per_s * (longest_s - purse.left_s))
+        for mirror, purse in look.purses.items()
+    }
+    return Problem.of(terrain.ranked, terrain.weights, slots, budgets, look.capacities)
+
+
+def _spread(ahead_bytes: Floats) -> Floats:
+    """How much of all that is ahead has come by the end of each hour, 0 to 1."""
+    total = ahead_bytes.sum(axis=1)
+    everything = float(total.sum())
+    if everything <= 0:
+        return np.linspace(0.0, 1.0, len(total) + 1)[1:]
+    spread: Floats = np.cumsum(total) / everything
+    return spread

@@ -1,0 +1,127 @@
+"""What edges make of prices: DESIGN §5's candidates and shares for all zones at once.
+
+The solver's dual knows no cut: each of a zone's mirrors has a share, however small. Edges cut at
+15 % or 6 ms above the best, and at eight. `settle` takes the solver's prices to those at which what
+edges really do keeps to the limits.
+
+Promises: pure; `shares_by_rule` gives the shares of `routing.shares.make_row` (a test holds it to
+that); `settle` is bounded in rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from heliostat.budget.problem import Floats, Problem
+from heliostat.budget.solver import LEAST_PRICE_MS, MAX_PRICE_MS, TOLERANCE
+from heliostat.routing import constants as c
+
+ROUNDS: Final = 24
+"""Of corrections; they halve what is wrong each time where shares are smooth."""
+MOST_STEP_MS: Final = 6.0
+"""Of a price in a round: the width of the cut."""
+
+
+def shares_by_rule(problem: Problem, price_ms: Floats) -> Floats:
+    """(zones, candidates): who gets what part of each zone; `price_ms` is by mirror."""
+    there = problem.weight > 0
+    prices = np.where(there, np.append(price_ms, 0.0)[problem.mirror], 0.0)
+    cost = np.where(there, problem.cost_ms + prices, np.inf)
+    best = cost.min(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # a zone that nobody serves: inf - inf
+        limit = np.maximum(best * c.CANDIDATE_RATIO, best + c.CANDIDATE_EXTRA_MS)
+        taken = there & (cost <= limit)
+        if cost.shape[1] > c.MAX_CANDIDATES:
+            order = np.argsort(cost, axis=1, kind="stable")
+            rank = np.empty_like(order)
+            np.put_along_axis(rank, order, np.arange(cost.shape[1])[None, :], axis=1)
+            taken &= rank < c.MAX_CANDIDATES
+        parts = np.where(taken, problem.weight * np.exp(-(cost - best) / problem.scale_ms), 0.0)
+    total = parts.sum(axis=1, keepdims=True)
+    shares: Floats = parts / np.where(total > 0, total, 1.0)
+    return shares
+
+
+def uses_by_rule(problem: Problem, demand_bytes: Floats, price_ms: Floats) -> Floats:
+    """By mirror: the bytes that edges redirect there of a demand by zone."""
+    sent = shares_by_rule(problem, price_ms) * demand_bytes[:, None]
+    index = np.where(problem.mirror < 0, problem.mirrors, problem.mirror)
+    uses = np.bincount(index.reshape(-1), sent.reshape(-1), problem.mirrors + 1)
+    return uses[:-1].astype(np.float64)
+
+
+class Settled:
+    """Prices by mirror, and what edges use of each mirror at them."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.budget_ms = np.zeros(problem.mirrors)
+        self.capacity_ms = np.zeros((len(problem.slots), problem.mirrors))
+        self.use_bytes = np.zeros((len(problem.slots), problem.mirrors))
+
+    def price_ms(self, slot: int = 0) -> Floats:
+        prices: Floats = np.minimum(self.budget_ms + self.capacity_ms[slot], MAX_PRICE_MS)
+        return prices
+
+
+def settle(
+    problem: Problem, budget_ms: Mapping[int, float], capacity_ms: tuple[Mapping[int, float], ...]
+) -> Settled:
+    """From a solver's prices to those at which edges keep to the limits.
+
+    Each round moves every price by 3 ms × ln(use / limit): exact where a mirror's share is small,
+    half of it where it is not (Sinkhorn's scaling), less from round to round where the cut makes
+    shares jump. What it ends with is the round that exceeded the limits least.
+    """
+    made = Settled(problem)
+    for mirror, price in budget_ms.items():
+        made.budget_ms[mirror] = price
+    for slot, prices in enumerate(capacity_ms):
+        for mirror, price in prices.items():
+            made.capacity_ms[slot, mirror] = price
+    best: tuple[float, Floats, Floats, Floats] | None = None
+    for round_number in range(ROUNDS):
+        for slot, of_slot in enumerate(problem.slots):
+            made.use_bytes[slot] = uses_by_rule(problem, of_slot.demand_bytes, made.price_ms(slot))
+        wrong = _correct(problem, made, 1.0 / (1.0 + round_number / 4))
+        if best is None or wrong[0] < best[0]:
+            best = wrong
+        if best[0] <= TOLERANCE:
+            break
+    assert best is not None
+    _, made.budget_ms, made.capacity_ms, made.use_bytes = best
+    made.budget_ms[made.budget_ms < LEAST_PRICE_MS] = 0.0
+    made.capacity_ms[made.capacity_ms < LEAST_PRICE_MS] = 0.0
+    return made
+
+
+def _correct(
+    problem: Problem, made: Settled, damping: float
+) -> tuple[float, Floats, Floats, Floats]:
+    """How wrong the prices are (a part of a limit), what they were; `made` has the next ones."""
+    was = made.budget_ms.copy(), made.capacity_ms.copy(), made.use_bytes.copy()
+    worst = 0.0
+
+    def step(prices: Floats, mirror: int, use: float, limit: float) -> None:
+        nonlocal worst
+        price = float(prices[mirror])
+        over = use / limit - 1 if limit > 0 else (1.0 if use > 0 else 0.0)
+        if over <= 0 and price <= 0:
+            return
+        at_most = price >= MAX_PRICE_MS and over > 0
+        if not at_most:
+            worst = max(worst, over if over > 0 else -over / 4)  # too dear is the lesser evil
+        move = problem.scale_ms * np.log(max(use, 1e-9) / max(limit, 1e-6))
+        move = min(MOST_STEP_MS, max(-MOST_STEP_MS, float(move))) * damping
+        prices[mirror] = min(MAX_PRICE_MS, max(0.0, price + move))
+
+    for mirror, left in problem.budgets.items():
+        step(made.budget_ms, mirror, float(made.use_bytes[:, mirror].sum()), left)
+    for number, slot in enumerate(problem.slots):
+        if slot.has_capacity:
+            for mirror, rate in problem.capacities.items():
+                use = float(made.use_bytes[number, mirror])
+                step(made.capacity_ms[number], mirror, use, rate * slot.seconds)
+    return worst, *was
