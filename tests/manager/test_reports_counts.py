@@ -143,8 +143,9 @@ def test_any_bytes_are_counts_or_refused(raw: bytes) -> None:
     for some in (raw, b"HELIOSP1" + hashlib.md5(raw).digest() + raw):
         try:
             identity, batches = read_counts(some, NOW)
-            (sums,) = batches
+            ((sums, of_bytes),) = batches
         except BadSegmentError:
             continue
         assert len(identity) == 32
         assert not sums
+        assert not of_bytes.demand

@@ -30,6 +30,7 @@ import structlog
 
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.boundary import Boundary
+from heliostat.manager.budgets.demand import SizeOf, Sizes
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
 from heliostat.manager.probing.changes import Stamp, change_stamp
@@ -130,6 +131,12 @@ class Jobs:
         self._hosts_wanted = asyncio.Event()
         self._hosts_asked = asyncio.Event()
         self._stop = threading.Event()
+
+    @property
+    def size_of(self) -> SizeOf:
+        """Sizes of files by the catalogs as they are now; from any thread."""
+        prefixes = {section.name: section.prefix for section in self._loaded.config.trees}
+        return Sizes(prefixes, lambda: self._catalogs.tables)
 
     async def run(self) -> None:
         """Runs every job on its schedule, each at once for the first time.

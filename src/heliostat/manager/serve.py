@@ -15,7 +15,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -62,26 +62,29 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
         await stopped.wait()
         return 0
 
-    async def jobs() -> int:
-        await Jobs(loaded).run()
+    jobs = Jobs(loaded)
+
+    async def run_jobs() -> int:
+        await jobs.run()
         return 1
 
-    tasks = [asyncio.create_task(until_stopped()), asyncio.create_task(jobs())]
+    tasks = [asyncio.create_task(until_stopped()), asyncio.create_task(run_jobs())]
     manager, edge = loaded.config.manager, loaded.config.edge
     if manager.report_listen:
         sock = _bound(manager.report_listen)
         tokens = {one.name: one.token_sha256 for one in loaded.config.nodes if one.token_sha256}
         states = loaded.data_dir / PUBLISHED_FOLDER
-        tasks.append(asyncio.create_task(_reports(sock, tokens, _tls(manager), states)))
+        tasks.append(
+            asyncio.create_task(_reports(sock, tokens, jobs.size_of, _tls(manager), states))
+        )
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
         own: dict[str, str] = {}
         if not edge.report_url:
             sock, node = _bound("127.0.0.1:0"), edge.node or socket.gethostname()[:63]
             token = f"own-{secrets.token_urlsafe(24)}"
-            tasks.append(
-                asyncio.create_task(_reports(sock, {node: sha256(token.encode()).hexdigest()}))
-            )
+            own_token = {node: sha256(token.encode()).hexdigest()}
+            tasks.append(asyncio.create_task(_reports(sock, own_token, jobs.size_of)))
             own = {
                 "HELIOSTAT_EDGE__REPORT_URL": f"http://127.0.0.1:{sock.getsockname()[1]}/",
                 "HELIOSTAT_EDGE__REPORT_TOKEN": token,
@@ -97,12 +100,13 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
 async def _reports(
     sock: socket.socket,
     tokens: Mapping[str, str],
+    size_of: Callable[[bytes], int],
     tls: ssl.SSLContext | None = None,
     states: Path | None = None,
 ) -> int:
     from heliostat.manager.reports.server import serve_reports
 
-    await serve_reports(sock, tokens, tls, states)
+    await serve_reports(sock, tokens, tls, states, size_of)
     return 1
 
 

@@ -20,6 +20,7 @@ from heliostat.edge.counts.block import Block
 from heliostat.edge.counts.errors import DamagedSegmentError
 from heliostat.edge.counts.segment import MAX_RECORD_BYTES, blocks_of, read_identity
 from heliostat.edge.counts.spool import SEGMENT_BYTES
+from heliostat.manager.budgets.demand import Bytes, SizeOf, fold_old_demand
 from heliostat.manager.nodes.models import (
     COUNTRY_CHARS,
     MIRROR_CHARS,
@@ -55,8 +56,14 @@ class BadSegmentError(HeliostatError):
     """What was sent as counts is none."""
 
 
-def read_counts(raw: bytes, now: datetime) -> tuple[str, Iterator[Counter[Key]]]:
-    """The identity of a segment, and its sums in batches that fit into memory; pure.
+def _unknown(path: bytes) -> int:
+    return 0
+
+
+def read_counts(
+    raw: bytes, now: datetime, size_of: SizeOf | None = None
+) -> tuple[str, Iterator[tuple[Counter[Key], Bytes]]]:
+    """The identity of a segment, and its sums in batches that fit into memory.
 
     Raises:
         BadSegmentError: it is damaged, or larger than any segment; perhaps after some batches.
@@ -65,42 +72,50 @@ def read_counts(raw: bytes, now: datetime) -> tuple[str, Iterator[Counter[Key]]]
     identity = read_identity(handle)
     if identity is None:
         raise BadSegmentError("is no segment of a spool")
-    return identity.hex(), _batches(handle, now)
+    return identity.hex(), _batches(handle, now, size_of or _unknown)
 
 
-def _batches(handle: io.BytesIO, now: datetime) -> Iterator[Counter[Key]]:
+def _batches(
+    handle: io.BytesIO, now: datetime, size_of: SizeOf
+) -> Iterator[tuple[Counter[Key], Bytes]]:
     sums: Counter[Key] = Counter()
+    of_bytes = Bytes()
     rows = 0
     try:
         for number, block in enumerate(blocks_of(handle, "the segment")):
             rows += len(block.counts)
             if rows > MAX_ROWS or number >= MAX_BLOCKS:
                 raise BadSegmentError(f"has more than {MAX_ROWS} rows or {MAX_BLOCKS} blocks")
-            _add(block, now, sums)
+            _add(block, now, sums, size_of, of_bytes)
             if len(sums) >= BATCH_SUMS:
-                yield sums
-                sums = Counter()
+                yield sums, of_bytes
+                sums, of_bytes = Counter(), Bytes()
     except DamagedSegmentError as error:
         raise BadSegmentError(str(error)) from None
-    yield sums
+    yield sums, of_bytes
 
 
-def record_counts(node: str, raw: bytes, now: datetime | None = None) -> int:
+def record_counts(
+    node: str, raw: bytes, now: datetime | None = None, size_of: SizeOf | None = None
+) -> int:
     """Downloads that were added; 0 when this segment was counted before.
+
+    `size_of` gives the sizes of files, for the sums of bytes.
 
     Raises:
         BadSegmentError: see `read_counts`; nothing was added.
     """
     now = now or datetime.now(UTC)
-    identity, batches = read_counts(raw, now)
+    identity, batches = read_counts(raw, now, size_of)
     with transaction.atomic():
         batch, is_new = CountBatch.objects.get_or_create(
             identity=identity, defaults={"node": node, "counted_at": now, "downloads": 0}
         )
         if not is_new:
             return 0
-        for sums in batches:
+        for sums, of_bytes in batches:
             _upsert(sums)
+            of_bytes.store()
             batch.downloads += sum(sums.values())
         batch.save(update_fields=["downloads"])
     return batch.downloads
@@ -120,9 +135,10 @@ def fold_old_counts(now: datetime | None = None) -> None:
             of_day.delete()
     DownloadCount.objects.filter(at__lt=_day(now - DAYS_KEPT)).delete()
     CountBatch.objects.filter(counted_at__lt=now - DAYS_KEPT).delete()
+    fold_old_demand(now)
 
 
-def _add(block: Block, now: datetime, sums: Counter[Key]) -> None:
+def _add(block: Block, now: datetime, sums: Counter[Key], size_of: SizeOf, of_bytes: Bytes) -> None:
     is_day = block.span > 60
     at = now
     if block.minute <= (now + AHEAD).timestamp() / 60:
@@ -133,10 +149,12 @@ def _add(block: Block, now: datetime, sums: Counter[Key]) -> None:
     countries = [_clean(name, COUNTRY_CHARS) for name in block.countries]
     columns = (block.country_of_row.tolist(), block.mirror_of_row.tolist(), block.counts.tolist())
     rows = zip(*columns, strict=True)
-    for path, count in zip(paths, block.rows_of_path.tolist(), strict=True):
+    for raw, path, count in zip(block.paths, paths, block.rows_of_path.tolist(), strict=True):
+        size = size_of(raw)
         for _ in range(count):
             country, mirror, downloads = next(rows)
             sums[at, is_day, path, mirrors[mirror], countries[country]] += downloads
+            of_bytes.add(at, is_day, mirrors[mirror], countries[country], size, downloads)
 
 
 def _upsert(sums: Counter[Key]) -> None:

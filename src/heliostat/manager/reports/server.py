@@ -27,6 +27,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from heliostat.manager.budgets.accounts import exchange
+from heliostat.manager.budgets.demand import SizeOf
 from heliostat.manager.nodes.registry import record_condition
 from heliostat.manager.reports.counts import (
     MAX_SEGMENT_BYTES,
@@ -59,10 +60,13 @@ FOLD_S: Final = 3600.0
 """Between two looks for counts that are old enough to be added up."""
 
 
-def report_app(tokens: Mapping[str, str], states: Path | None = None) -> web.Application:
+def report_app(
+    tokens: Mapping[str, str], states: Path | None = None, size_of: SizeOf | None = None
+) -> web.Application:
     """The application; `tokens` are the SHA-256 of each node's token, in hexadecimal.
 
-    `states` is the folder of the published state, if it is to be offered.
+    `states` is the folder of the published state, if it is to be offered; `size_of` knows the sizes
+    of files, for sums of bytes.
     """
     turns = asyncio.Semaphore(COUNTS_AT_ONCE)
     folded_at_s = time.monotonic()
@@ -94,7 +98,7 @@ def report_app(tokens: Mapping[str, str], states: Path | None = None) -> web.App
         async with turns:
             raw = await _body(request, MAX_SEGMENT_BYTES, READ_SEGMENT_S)
             try:
-                await _stored(node, partial(record_counts, node, raw))
+                await _stored(node, partial(record_counts, node, raw, size_of=size_of))
             except BadSegmentError as error:
                 raise web.HTTPUnprocessableEntity(text=f"{printable(str(error))}\n") from None
             if time.monotonic() - folded_at_s > FOLD_S:
@@ -120,10 +124,13 @@ async def serve_reports(
     tokens: Mapping[str, str],
     tls: ssl.SSLContext | None = None,
     states: Path | None = None,
+    size_of: SizeOf | None = None,
 ) -> None:
     """Takes reports at a bound socket until cancelled."""
     # what is said to be compressed is no report; unpacked, junk would be a fault of ours
-    runner = web.AppRunner(report_app(tokens, states), access_log=None, auto_decompress=False)
+    runner = web.AppRunner(
+        report_app(tokens, states, size_of), access_log=None, auto_decompress=False
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, sock, ssl_context=tls).start()
