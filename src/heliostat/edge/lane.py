@@ -138,7 +138,8 @@ class FastLane:
                 yield
         if not same_zones:
             return
-        matrices = [_matrix(holders, len(self._router.world.mirrors)) for holders in self._holders]
+        columns = len(self._router.world.mirrors) + 1  # and the mark of new files
+        matrices = [_matrix(holders, columns) for holders in self._holders]
         for key in list(old._zone_lanes):
             if until.is_past():
                 break
@@ -151,8 +152,8 @@ class FastLane:
         """Makes a zone's lane, with the rows of all classes of files."""
         zone, is_ipv6, is_https = key >> 2, bool(key >> 1 & 1), bool(key & 1)
         shared = self._zone_lane(key, zone, is_ipv6, is_https)
-        near = self._router.rank(zone, is_ipv6).near
-        if not near or not self._classes:
+        near = (*self._router.rank(zone, is_ipv6).near, len(self._router.world.mirrors))
+        if len(near) == 1 or not self._classes:
             return
         held = matrices[is_https << 1 | is_ipv6][:, near] @ (1 << np.arange(len(near)))
         held = held + (self._tree_of_class << len(near))  # each tree has URLs of its own

@@ -35,6 +35,9 @@ SAME_CONTINENT_KM: Final = 3000.0
 OTHER_CONTINENT_KM: Final = 9000.0
 """The same across continents, and when nothing is known at all."""
 
+CDN_KM: Final = 600.0
+"""To a CDN that names no points of presence: it is in most countries, as far as a mirror there."""
+
 CANDIDATE_RATIO: Final = 1.15
 """A mirror this much dearer than the best is still as good to a person."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heliostat.model.decision import CostParts
-from heliostat.model.mirror import Mirror
+from heliostat.model.mirror import Mirror, MirrorKind
 from heliostat.model.place import EARTH_RADIUS_KM, Place
 from heliostat.routing import constants as c
 
@@ -37,6 +37,9 @@ class MirrorColumns:
     networks: tuple[frozenset[int], ...]
     ipv4_only: Bools
     price_ms: Floats
+    is_cdn: Bools
+    pops: tuple[tuple[int, Floats, Floats], ...]
+    """(mirror, latitudes, longitudes in radians) of the points of presence that CDNs name."""
 
     @classmethod
     def of(
@@ -58,6 +61,12 @@ class MirrorColumns:
             networks=tuple(networks),
             ipv4_only=np.array([m.has_ipv4 and not m.has_ipv6 for m in mirrors], dtype=np.bool_),
             price_ms=np.array(price_ms or [0.0] * len(mirrors), dtype=np.float64),
+            is_cdn=np.array([m.kind is MirrorKind.CDN for m in mirrors], dtype=np.bool_),
+            pops=tuple(
+                (index, np.radians([pop[0] for pop in m.pops]), np.radians([p[1] for p in m.pops]))
+                for index, m in enumerate(mirrors)
+                if m.pops
+            ),
         )
 
     def __len__(self) -> int:
@@ -92,7 +101,8 @@ def costs(
 ) -> CostColumns:
     """Cost of each mirror for a client at `place`, inside the declared `client_networks`.
 
-    A mirror that declares one of the client's networks costs 0 before its price.
+    A mirror that declares one of the client's networks costs 0 before its price. A CDN has no
+    country: its nearest point of presence serves, and its networks meet the client's near there.
     """
     same_country = (mirrors.country == place.country) & (mirrors.country != "")
     same_continent = (mirrors.continent == place.continent) & (mirrors.continent != "")
@@ -107,6 +117,13 @@ def costs(
     distance_ms = c.BASE_MS + c.MS_PER_KM * distance_km
     country_ms = np.where(same_country, 0.0, c.OTHER_COUNTRY_MS)
     continent_ms = np.where(same_continent, 0.0, c.OTHER_CONTINENT_MS)
+    if mirrors.is_cdn.any():
+        distance_ms[mirrors.is_cdn] = c.BASE_MS + c.MS_PER_KM * c.CDN_KM
+        for index, latitudes, longitudes in mirrors.pops:
+            km = float(np.min(_great_circle_km(place, latitudes, longitudes)))
+            if km == km:  # the client's position is known
+                distance_ms[index] = c.BASE_MS + c.MS_PER_KM * km
+        country_ms[mirrors.is_cdn] = continent_ms[mirrors.is_cdn] = 0.0
     as_ms = np.zeros(len(mirrors))
     if place.asn:
         as_ms[[place.asn in asns for asns in mirrors.asns]] = c.SAME_AS_MS
@@ -122,15 +139,16 @@ def costs(
 
 
 def _distances_km(place: Place, mirrors: MirrorColumns) -> Floats:
+    return _great_circle_km(place, mirrors.latitude_rad, mirrors.longitude_rad)
+
+
+def _great_circle_km(place: Place, latitude_rad: Floats, longitude_rad: Floats) -> Floats:
     """Great-circle distances (haversine); NaN where either position is unknown."""
     if place.latitude is None or place.longitude is None:
-        return np.full(len(mirrors), np.nan)
+        return np.full(len(latitude_rad), np.nan)
     phi = np.radians(place.latitude)
-    half_dphi = (mirrors.latitude_rad - phi) / 2
-    half_dlambda = (mirrors.longitude_rad - np.radians(place.longitude)) / 2
-    h = (
-        np.sin(half_dphi) ** 2
-        + np.cos(phi) * np.cos(mirrors.latitude_rad) * np.sin(half_dlambda) ** 2
-    )
+    half_dphi = (latitude_rad - phi) / 2
+    half_dlambda = (longitude_rad - np.radians(place.longitude)) / 2
+    h = np.sin(half_dphi) ** 2 + np.cos(phi) * np.cos(latitude_rad) * np.sin(half_dlambda) ** 2
     km: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, h)))
     return km

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from heliostat.model.place import Place
 from heliostat.routing.constants import MAX_CANDIDATES
 from heliostat.routing.costs import Bools, CostColumns, costs
-from heliostat.routing.shares import Row, limit_ms, make_row
+from heliostat.routing.shares import MAX_OTHERS, Row, limit_ms, make_row
 from heliostat.routing.world import Line, Request, World
 
 NEAR_MIRRORS = 24
@@ -54,8 +54,17 @@ class Router:
     hundreds of filesets come down to a few rows a zone. Threads may share it.
     """
 
-    def __init__(self, world: World, down: Collection[Line] = ()) -> None:
-        """`down` are the lines a watch sees as not answering: who has no other gets nothing."""
+    def __init__(
+        self,
+        world: World,
+        down: Collection[Line] = (),
+        spent: Collection[int] = (),
+        spent_reserve: Collection[int] = (),
+    ) -> None:
+        """`down` are the lines a watch sees as not answering: who has no other gets nothing.
+
+        `spent` and `spent_reserve`: see `set_spent`.
+        """
         self.world = world
         self.down = world.broken.union(down)
         self._ranks: dict[int, ZoneRank] = {}
@@ -77,6 +86,18 @@ class Router:
             ],
             dtype=np.bool_,
         )
+        self._charged = _mask([routed.charged for routed in world.mirrors])
+        self._public = _mask([not routed.mirror.private for routed in world.mirrors])
+        self._first = _mask([routed.mirror.first_hours > 0 for routed in world.mirrors])
+        self._first_mark = 1 << len(world.mirrors)
+        """Set in holders of new files that a mirror with `first_hours` has and may serve."""
+        self._beyond = {
+            index: routed.mirror.only_beyond_ms
+            for index, routed in enumerate(world.mirrors)
+            if routed.mirror.only_beyond_ms
+        }
+        self._spent = self._spent_reserve = 0
+        self.set_spent(spent, spent_reserve)
         self._special = [
             index
             for index, routed in enumerate(world.mirrors)
@@ -84,6 +105,25 @@ class Router:
             or routed.mirror.exclude_countries
             or not routed.mirror.has_ipv4
         ]
+
+    def set_spent(self, spent: Collection[int], spent_reserve: Collection[int]) -> None:
+        """The mirrors with a budget of which this node has no allowance now, from now on.
+
+        `spent` is what is for all files; who is in `spent_reserve`, too, isn't even used for files
+        that no mirror without a budget can serve.
+        """
+        self._spent = sum(1 << index for index in set(spent))
+        self._spent_reserve = self._spent & sum(1 << index for index in set(spent_reserve))
+
+    def is_spent(self, mirror: int, fileset: int, tree: int, is_https: bool, is_ipv6: bool) -> bool:
+        """Whether a mirror isn't used for these files for want of an allowance."""
+        usable = self._usable[tree][is_https << 1 | is_ipv6]
+        held = self._holders[fileset] & usable
+        return bool(held & ~self._within_allowances(held) & 1 << mirror)
+
+    def is_by_reserve(self, holders: int) -> bool:
+        """Whether files with these `holders` draw on the reserves: none is without a budget."""
+        return not holders & ~self._charged & self._public
 
     def costs_of(self, zone: int, is_ipv6: bool) -> CostColumns:
         """Costs of every mirror for a zone."""
@@ -97,8 +137,20 @@ class Router:
         return self.row_of(rank, holders, zone, is_ipv6)
 
     def holders(self, fileset: int, tree: int, is_https: bool, is_ipv6: bool) -> int:
-        """Bit i is set when mirror i holds the fileset and is reached in that way."""
-        return self._holders[fileset] & self._usable[tree][is_https << 1 | is_ipv6]
+        """Bit i is set when mirror i holds the fileset, is reached in that way, and may be paid.
+
+        A bit above all mirrors is set for new files that have a first choice.
+        """
+        held = self._holders[fileset] & self._usable[tree][is_https << 1 | is_ipv6]
+        if held & self._spent:
+            held = self._within_allowances(held)
+        if held & self._first and fileset in self.world.fresh:
+            held |= self._first_mark
+        return held
+
+    def _within_allowances(self, held: int) -> int:
+        spent = self._spent if held & ~self._charged & self._public else self._spent_reserve
+        return held & ~spent
 
     def rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
         """The nearest mirrors of a zone."""
@@ -158,7 +210,21 @@ class Router:
         if not self.answers(mirror, scheme, request.is_ipv6):
             return f"does not answer this edge's watch over {scheme}"
         place, networks = self.world.zone_place(request.zone)
-        return self._why_not_there(mirror, place, networks, request.is_ipv6)
+        if reason := self._why_not_there(mirror, place, networks, request.is_ipv6):
+            return reason
+        asked = request.fileset, request.tree, request.is_https, request.is_ipv6
+        if self.is_spent(mirror, *asked):
+            return "has a budget, and this node's allowance of it is used up"
+        if mirror in self._beyond and mirror not in self._may_pay(request):
+            return f"is used only where no other mirror is within {self._beyond[mirror]:g} ms"
+        return ""
+
+    def _may_pay(self, request: Request) -> set[int]:
+        """Those with `only_beyond_ms` that are used for a request."""
+        holders = self.holders(request.fileset, request.tree, request.is_https, request.is_ipv6)
+        everyone = self.ranked(request.zone, request.is_ipv6)
+        held = [entry for entry in everyone if holders >> entry[1] & 1]
+        return {index for _, index in self._apart(held)}
 
     def _why_not_there(
         self, mirror: int, place: Place, networks: frozenset[int], is_ipv6: bool
@@ -201,7 +267,7 @@ class Router:
     def _make_rank(self, zone: int, is_ipv6: bool) -> ZoneRank:
         ranked = self.ranked(zone, is_ipv6, NEAR_MIRRORS + 1)
         near = ranked[:NEAR_MIRRORS]
-        mask = 0
+        mask = self._first_mark
         for _, index in near:
             mask |= 1 << index
         beyond_ms = ranked[NEAR_MIRRORS][0] if len(ranked) > NEAR_MIRRORS else math.inf
@@ -213,17 +279,39 @@ class Router:
 
         If they do, all files with the same holders among `rank.near_mask` have this row.
         """
-        weights = self.world.weights
         near = holders & rank.near_mask
         ranked = zip(rank.near_ms, rank.near, strict=True)
-        row = make_row([entry for entry in ranked if near >> entry[1] & 1], weights)
-        if row.mirrors and (
-            len(row.mirrors) == MAX_CANDIDATES or limit_ms(row.costs_ms[0]) < rank.beyond_ms
+        held = [entry for entry in ranked if near >> entry[1] & 1]
+        row = self._row(held, near)
+        is_known = not self._beyond or any(index not in self._beyond for _, index in held)
+        if (
+            row.mirrors
+            and is_known
+            and (len(row.mirrors) == MAX_CANDIDATES or limit_ms(row.costs_ms[0]) < rank.beyond_ms)
         ):
             return row, True
         # Too few of the nearest hold the file.
         everyone = self.ranked(zone, is_ipv6)
-        return make_row([entry for entry in everyone if holders >> entry[1] & 1], weights), False
+        return self._row([entry for entry in everyone if holders >> entry[1] & 1], holders), False
+
+    def _row(self, held: list[tuple[float, int]], holders: int) -> Row:
+        """The row of these holders, sorted by cost."""
+        weights = self.world.weights
+        if not holders & self._first_mark:
+            return make_row(self._apart(held) if self._beyond else held, weights)
+        row = make_row([entry for entry in held if self._first >> entry[1] & 1], weights)
+        rest = [index for _, index in held if index not in row.mirrors]
+        return replace(row, others=tuple(rest[:MAX_OTHERS]))
+
+    def _apart(self, held: list[tuple[float, int]]) -> list[tuple[float, int]]:
+        """Without those that are used only where no other one is near, where one is.
+
+        By the costs without prices: what is dear for a while is near all the same.
+        """
+        prices = self.world.columns.price_ms
+        others = [cost - prices[index] for cost, index in held if index not in self._beyond]
+        nearest_ms = min(others, default=math.inf)
+        return [entry for entry in held if self._beyond.get(entry[1], -1.0) < nearest_ms]
 
     def _remember(self, rank: ZoneRank, near: int, row: Row) -> None:
         if self._row_count >= MAX_ROWS:
