@@ -96,7 +96,7 @@ class Router:
             for index, routed in enumerate(world.mirrors)
             if routed.mirror.only_beyond_ms
         }
-        self._spent = self._spent_reserve = 0
+        self._spent = self._spent_reserve = self._full = 0
         self.set_spent(spent, spent_reserve)
         self._special = [
             index
@@ -114,6 +114,10 @@ class Router:
         """
         self._spent = sum(1 << index for index in set(spent))
         self._spent_reserve = self._spent & sum(1 << index for index in set(spent_reserve))
+
+    def set_full(self, mirrors: Collection[int]) -> None:
+        """The mirrors whose lines are full now, from now on: who has another choice takes it."""
+        self._full = sum(1 << index for index in set(mirrors))
 
     def is_spent(self, mirror: int, fileset: int, tree: int, is_https: bool, is_ipv6: bool) -> bool:
         """Whether a mirror isn't used for these files for want of an allowance."""
@@ -144,6 +148,8 @@ class Router:
         held = self._holders[fileset] & self._usable[tree][is_https << 1 | is_ipv6]
         if held & self._spent:
             held = self._within_allowances(held)
+        if held & self._full and held & ~self._full & self._public:
+            held &= ~self._full
         if held & self._first and fileset in self.world.fresh:
             held |= self._first_mark
         return held
@@ -215,6 +221,8 @@ class Router:
         asked = request.fileset, request.tree, request.is_https, request.is_ipv6
         if self.is_spent(mirror, *asked):
             return "has a budget, and this node's allowance of it is used up"
+        if not self.holders(*asked) >> mirror & 1:
+            return "has a line that is full now"
         if mirror in self._beyond and mirror not in self._may_pay(request):
             return f"is used only where no other mirror is within {self._beyond[mirror]:g} ms"
         return ""
