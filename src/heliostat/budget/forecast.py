@@ -2,9 +2,10 @@
 
 Theory. Demand = level × trend × hour of the week × each group's part by hour of the day. Every
 factor is a mean of many hours in which the largest are cut to a multiple of the median
-(winsorised): one broken day changes little, and a release's surge is taken out before and put on top by itself
-(`heliostat.budget.surges`). Groups of which little is counted are drawn towards the whole's curve
-(pseudo-counts). Without any history, weights by country and a day's curve by longitude serve.
+(winsorised): one broken day changes little, and a release's surge is taken out before and put on
+top by itself (`heliostat.budget.surges`). Groups of which little is counted are drawn towards the
+whole's curve (pseudo-counts). Without any history, weights by country and a day's curve by
+longitude serve.
 
 Promises: pure; finite and not negative; bounded memory (WEEKS of hours); what is counted k-fold
 is foreseen k-fold.

@@ -15,13 +15,15 @@ Promises: pure but for what it remembers of its last step; where nothing binds a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as field_of
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heliostat.budget.feedback import Feedback
-from heliostat.budget.problem import Floats, Problem, Slot
+from heliostat.budget.problem import Field, Floats, Problem, Slot
 from heliostat.budget.rule import Settled, settle, uses_by_rule
 from heliostat.budget.solver import Solution, solve
 
@@ -41,13 +43,11 @@ PRICE_STEP_MS: Final = 0.25
 class Terrain:
     """Who can serve whom: changes when mirrors or zones do. Row z of each is one zone.
 
-    `ranked[z]` are its eligible mirrors as (cost in ms without scarce bytes, mirror), sorted;
-    `group[z]` the group of zones that demand is known of, `part[z]` its part of that.
+    `group[z]` is the group of zones that demand is known of, `part[z]` the zone's part of that.
     """
 
-    ranked: Sequence[Sequence[tuple[float, int]]]
-    weights: Sequence[float]
-    group: np.ndarray[tuple[int], np.dtype[np.int64]]
+    field: Field
+    group: NDArray[np.int64]
     part: Floats
 
     def demand(self, by_group: Floats) -> Floats:
@@ -104,9 +104,9 @@ class _Memory:
     settled: Settled
     now_bytes_per_s: Floats
     solved_s: float
-    spent: dict[int, float] = field(default_factory=dict)
-    planned: dict[int, Floats] = field(default_factory=dict)
-    feedback: dict[int, Feedback] = field(default_factory=dict)
+    spent: dict[int, float] = field_of(default_factory=dict)
+    planned: dict[int, Floats] = field_of(default_factory=dict)
+    feedback: dict[int, Feedback] = field_of(default_factory=dict)
     is_met: bool = True
 
 
@@ -157,9 +157,8 @@ class Planner:
         before, now = memory.now_bytes_per_s.sum(), look.now_bytes_per_s.sum()
         if abs(now - before) <= OTHER_DEMAND * before:
             return False
-        slot = Slot(terrain.demand(look.now_bytes_per_s), 1.0)
-        problem = _problem(terrain, look, [slot])
-        uses = uses_by_rule(problem, slot.demand_bytes, memory.settled.price_ms())
+        rates = terrain.demand(look.now_bytes_per_s)
+        uses = uses_by_rule(terrain.field, rates, memory.settled.price_ms())
         binds = memory.settled.capacity_ms[0].any()
         return bool(binds or any(uses[m] > rate for m, rate in look.capacities.items()))
 
@@ -176,8 +175,8 @@ class Planner:
             price = float(settled.budget_ms[mirror])
             dearer = settled.budget_ms.copy()
             dearer[mirror] += SLOPE_STEP_MS
-            use = uses_by_rule(problem, rest, settled.budget_ms)[mirror]
-            less = uses_by_rule(problem, rest, dearer)[mirror]
+            use = uses_by_rule(terrain.field, rest, settled.budget_ms)[mirror]
+            less = uses_by_rule(terrain.field, rest, dearer)[mirror]
             memory.planned[mirror] = use * by_hour
             memory.feedback[mirror] = Feedback.of(
                 price, max(0.0, float(use - less)) / SLOPE_STEP_MS, purse.left_bytes
@@ -217,7 +216,7 @@ def _problem(terrain: Terrain, look: Look, slots: Sequence[Slot]) -> Problem:
         mirror: max(0.0, purse.left_bytes + purse.next_bytes_per_s * (longest_s - purse.left_s))
         for mirror, purse in look.purses.items()
     }
-    return Problem.of(terrain.ranked, terrain.weights, slots, budgets, look.capacities)
+    return Problem(terrain.field, slots, budgets, look.capacities)
 
 
 def _spread(ahead_bytes: Floats) -> Floats:

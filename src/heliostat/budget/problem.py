@@ -6,8 +6,8 @@ counts less (broken downloads) is divided out before. DESIGN §9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,64 +35,77 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Problem:
-    """Row z of the candidates' arrays, shape (zones, candidates), is who could serve zone z.
+class Field:
+    """Who could serve each zone: row z of each array, shape (zones, candidates), is zone z.
 
     `mirror` is an index, -1 where a zone has fewer candidates; `cost_ms` is without the price of
-    scarce bytes; `weight` is the bandwidth weight of shares.
+    scarce bytes; `weight` is the bandwidth weight of shares, 0 where there is no mirror.
     """
 
     mirror: Indexes
     cost_ms: Floats
     weight: Floats
-    slots: Sequence[Slot]
-    budgets: Mapping[int, float]
-    """Mirror → redirected bytes that it has left for all slots together."""
-    capacities: Mapping[int, float]
-    """Mirror → redirected bytes a second that its line takes."""
-    scale_ms: float = SHARE_SCALE_MS
-    mirrors: int = field(init=False)
-    """One more than the largest index."""
-
-    def __post_init__(self) -> None:
-        named = [int(self.mirror.max(initial=-1)), *self.budgets, *self.capacities]
-        object.__setattr__(self, "mirrors", max(named) + 1)
-        zones = len(self.mirror)
-        if any(len(slot.demand_bytes) != zones for slot in self.slots):
-            raise ValueError(f"each slot needs a demand of each of the {zones} zones")
 
     @classmethod
     def of(
         cls,
         ranked: Sequence[Sequence[tuple[float, int]]],
         weights: Sequence[float],
-        slots: Sequence[Slot],
-        budgets: Mapping[int, float],
-        capacities: Mapping[int, float],
-        scale_ms: float = SHARE_SCALE_MS,
-    ) -> Problem:
-        """A problem of zones whose eligible mirrors are `ranked[z]`: (cost in ms, mirror), sorted.
+        always: Collection[int] = (),
+    ) -> Field:
+        """Of zones whose eligible mirrors are `ranked[z]`: (cost in ms, mirror), sorted.
 
-        The nearest MOST_CANDIDATES are taken, and every one with a budget, wherever it stands.
+        The nearest MOST_CANDIDATES are taken, and those of `always`, wherever they stand.
         """
         rows = []
         for entries in ranked:
             near = list(entries[:MOST_CANDIDATES])
-            near += [entry for entry in entries[MOST_CANDIDATES:] if entry[1] in budgets]
+            near += [entry for entry in entries[MOST_CANDIDATES:] if entry[1] in always]
             rows.append(near)
         width = max(map(len, rows), default=0)
         mirror = np.full((len(rows), width), -1, np.int32)
         cost_ms = np.zeros((len(rows), width))
         weight = np.zeros((len(rows), width))
         for zone, row in enumerate(rows):
-            for place, (cost, index) in enumerate(row):
-                mirror[zone, place] = index
-                cost_ms[zone, place] = cost
-                weight[zone, place] = weights[index]
-        return cls(mirror, cost_ms, weight, slots, budgets, capacities, scale_ms)
+            count = len(row)
+            mirror[zone, :count] = [index for _, index in row]
+            cost_ms[zone, :count] = [cost for cost, _ in row]
+            weight[zone, :count] = [weights[index] for _, index in row]
+        return cls(mirror, cost_ms, weight)
+
+    @property
+    def parts(self) -> Floats:
+        """Each candidate's part of its zone's weights; 0 where nobody serves the zone."""
+        total = self.weight.sum(axis=1, keepdims=True)
+        parts: Floats = self.weight / np.where(total > 0, total, 1.0)
+        return parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """Demand and limits over a field."""
+
+    field: Field
+    slots: Sequence[Slot]
+    budgets: Mapping[int, float]
+    """Mirror → redirected bytes that it has left for all slots together."""
+    capacities: Mapping[int, float]
+    """Mirror → redirected bytes a second that its line takes."""
+    scale_ms: float = SHARE_SCALE_MS
+
+    def __post_init__(self) -> None:
+        zones = len(self.field.mirror)
+        if any(len(slot.demand_bytes) != zones for slot in self.slots):
+            raise ValueError(f"each slot needs a demand of each of the {zones} zones")
+
+    @property
+    def mirrors(self) -> int:
+        """One more than the largest index."""
+        named = [int(self.field.mirror.max(initial=-1)), *self.budgets, *self.capacities]
+        return max(named) + 1
 
     @property
     def total_bytes(self) -> float:
         """The demand of all slots that anybody can serve."""
-        servable = self.weight.any(axis=1)
+        servable = self.field.weight.any(axis=1)
         return float(sum(slot.demand_bytes[servable].sum() for slot in self.slots))

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from heliostat.budget.problem import Floats, Problem
+from heliostat.budget.problem import Field, Floats, Problem
 from heliostat.budget.solver import LEAST_PRICE_MS, MAX_PRICE_MS, TOLERANCE
 from heliostat.routing import constants as c
 
@@ -25,12 +25,12 @@ MOST_STEP_MS: Final = 6.0
 """Of a price in a round: the width of the cut."""
 
 
-def shares_by_rule(problem: Problem, price_ms: Floats) -> Floats:
+def shares_by_rule(field: Field, price_ms: Floats, scale_ms: float = c.SHARE_SCALE_MS) -> Floats:
     """(zones, candidates): who gets what part of each zone; `price_ms` is by mirror."""
-    there = problem.weight > 0
-    prices = np.where(there, np.append(price_ms, 0.0)[problem.mirror], 0.0)
-    cost = np.where(there, problem.cost_ms + prices, np.inf)
-    best = cost.min(axis=1, keepdims=True)
+    there = field.weight > 0
+    prices = np.where(there, np.append(price_ms, 0.0)[field.mirror], 0.0)
+    cost = np.where(there, field.cost_ms + prices, np.inf)
+    best = cost.min(axis=1, keepdims=True, initial=np.inf)
     with np.errstate(invalid="ignore"):  # a zone that nobody serves: inf - inf
         limit = np.maximum(best * c.CANDIDATE_RATIO, best + c.CANDIDATE_EXTRA_MS)
         taken = there & (cost <= limit)
@@ -39,17 +39,18 @@ def shares_by_rule(problem: Problem, price_ms: Floats) -> Floats:
             rank = np.empty_like(order)
             np.put_along_axis(rank, order, np.arange(cost.shape[1])[None, :], axis=1)
             taken &= rank < c.MAX_CANDIDATES
-        parts = np.where(taken, problem.weight * np.exp(-(cost - best) / problem.scale_ms), 0.0)
+        parts = np.where(taken, field.weight * np.exp(-(cost - best) / scale_ms), 0.0)
     total = parts.sum(axis=1, keepdims=True)
     shares: Floats = parts / np.where(total > 0, total, 1.0)
     return shares
 
 
-def uses_by_rule(problem: Problem, demand_bytes: Floats, price_ms: Floats) -> Floats:
-    """By mirror: the bytes that edges redirect there of a demand by zone."""
-    sent = shares_by_rule(problem, price_ms) * demand_bytes[:, None]
-    index = np.where(problem.mirror < 0, problem.mirrors, problem.mirror)
-    uses = np.bincount(index.reshape(-1), sent.reshape(-1), problem.mirrors + 1)
+def uses_by_rule(field: Field, demand_bytes: Floats, price_ms: Floats) -> Floats:
+    """By mirror, as many as there are prices: what edges redirect there of a demand by zone."""
+    mirrors = len(price_ms)
+    sent = shares_by_rule(field, price_ms) * demand_bytes[:, None]
+    index = np.where(field.mirror < 0, mirrors, field.mirror)
+    uses = np.bincount(index.reshape(-1), sent.reshape(-1), mirrors + 1)
     return uses[:-1].astype(np.float64)
 
 
@@ -57,9 +58,10 @@ class Settled:
     """Prices by mirror, and what edges use of each mirror at them."""
 
     def __init__(self, problem: Problem) -> None:
-        self.budget_ms = np.zeros(problem.mirrors)
-        self.capacity_ms = np.zeros((len(problem.slots), problem.mirrors))
-        self.use_bytes = np.zeros((len(problem.slots), problem.mirrors))
+        mirrors = problem.mirrors
+        self.budget_ms = np.zeros(mirrors)
+        self.capacity_ms = np.zeros((len(problem.slots), mirrors))
+        self.use_bytes = np.zeros((len(problem.slots), mirrors))
 
     def price_ms(self, slot: int = 0) -> Floats:
         prices: Floats = np.minimum(self.budget_ms + self.capacity_ms[slot], MAX_PRICE_MS)
@@ -84,7 +86,8 @@ def settle(
     best: tuple[float, Floats, Floats, Floats] | None = None
     for round_number in range(ROUNDS):
         for slot, of_slot in enumerate(problem.slots):
-            made.use_bytes[slot] = uses_by_rule(problem, of_slot.demand_bytes, made.price_ms(slot))
+            price_ms = made.price_ms(slot)
+            made.use_bytes[slot] = uses_by_rule(problem.field, of_slot.demand_bytes, price_ms)
         wrong = _correct(problem, made, 1.0 / (1.0 + round_number / 4))
         if best is None or wrong[0] < best[0]:
             best = wrong

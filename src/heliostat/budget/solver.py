@@ -88,12 +88,11 @@ class _Dual:
         self._left = np.array([problem.budgets[m] for m in self._budgeted.tolist()])
         rates = np.array([problem.capacities[m] for m in self._limited.tolist()])
         self._room = [rates * problem.slots[n].seconds for n in self._slots]
-        self._index = np.where(problem.mirror < 0, problem.mirrors, problem.mirror)
-        weight_sum = problem.weight.sum(axis=1, keepdims=True)
-        self._servable = weight_sum[:, 0] > 0
+        self._mirrors, field = problem.mirrors, problem.field
+        self._index = np.where(field.mirror < 0, self._mirrors, field.mirror)
+        self._servable = field.weight.any(axis=1)
         with np.errstate(divide="ignore"):
-            fraction = problem.weight / np.where(weight_sum > 0, weight_sum, 1.0)
-            self._base = np.log(fraction) - problem.cost_ms / problem.scale_ms
+            self._base = np.log(field.parts) - field.cost_ms / problem.scale_ms
         self._base[~self._servable] = 0.0  # nobody serves them: any number will do
 
     def start(self, known: Solution | None) -> Floats:
@@ -123,10 +122,10 @@ class _Dual:
     def _value(self, prices: Floats) -> tuple[float, Floats]:
         """Σ demand × −scale × ln Σ …, and what each slot uses of each mirror."""
         problem, budgets = self._problem, len(self._budgeted)
-        uses = np.zeros((len(problem.slots), problem.mirrors))
+        uses = np.zeros((len(problem.slots), self._mirrors))
         value, shared = 0.0, None
         for number, slot in enumerate(problem.slots):
-            by_mirror = np.zeros(problem.mirrors + 1)
+            by_mirror = np.zeros(self._mirrors + 1)
             by_mirror[self._budgeted] = prices[:budgets]
             if slot.has_capacity:
                 place = budgets + self._slots.index(number) * len(self._limited)
@@ -139,7 +138,7 @@ class _Dual:
             value -= problem.scale_ms * float(demand @ logs)
             sent = shares * demand[:, None]
             uses[number] = np.bincount(
-                self._index.reshape(-1), sent.reshape(-1), problem.mirrors + 1
+                self._index.reshape(-1), sent.reshape(-1), self._mirrors + 1
             )[:-1]
         return value, uses
 

@@ -120,13 +120,10 @@ class Evaluation:
             cost_histogram=np.zeros(MOST_MS + 1),
         )
         # What a share is held against: the weight's part among all that could serve the zone.
-        terrain = network.terrain
-        self._log_part = np.full((len(network.places), mirrors), -np.inf)
-        for zone, row in enumerate(terrain.ranked):
-            near = [index for _, index in row[:20]]
-            near += [i for _, i in row[20:] if network.mirrors[i].budget is not None]
-            weights = np.array([network.weights[index] for index in near])
-            self._log_part[zone, near] = np.log(weights / weights.sum()) if len(near) else 0.0
+        field = network.terrain.field
+        self._log_part = np.full((len(network.places), mirrors + 1), -np.inf)
+        with np.errstate(divide="ignore"):
+            np.put_along_axis(self._log_part, field.mirror % (mirrors + 1), np.log(field.parts), 1)
         countries = np.array([m.place.country for m in network.mirrors])
         continents = np.array([m.place.continent for m in network.mirrors])
         is_cdn = np.array([bool(m.pops) or m.kind.value == "cdn" for m in network.mirrors])

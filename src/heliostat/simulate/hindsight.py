@@ -49,16 +49,16 @@ def best(network: Network, demand: Floats, budgets: dict[int, float]) -> Best:
         if mirror.capacity is not None
     }
     slots = _slots(network, demand, rates)
-    terrain = network.terrain
-    problem = Problem.of(terrain.ranked, terrain.weights, slots, budgets, rates)
+    field = network.terrain.field
+    problem = Problem(field, slots, budgets, rates)
     solution = solve(problem)
     settled = settle(problem, solution.budget_ms, solution.capacity_ms)
     cost = spread = served = 0.0
-    part = problem.weight / np.maximum(problem.weight.sum(axis=1, keepdims=True), 1e-300)
+    part = field.parts
     for number, slot in enumerate(slots):
-        shares = shares_by_rule(problem, settled.price_ms(number))
+        shares = shares_by_rule(field, settled.price_ms(number))
         sent = shares * slot.demand_bytes[:, None]
-        cost += float((sent * problem.cost_ms).sum())
+        cost += float((sent * field.cost_ms).sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             log = np.where(shares > 0, np.log(shares / part), 0.0)
         spread += problem.scale_ms * float((sent * log).sum())

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heliostat.budget.planner import Terrain
+from heliostat.budget.problem import Field
 from heliostat.model.mirror import Mirror
 from heliostat.model.place import Place
 from heliostat.model.tree import Tree
@@ -104,7 +105,8 @@ class Network:
         self.weights = plain.world.weights
         ranked = [plain.ranked(zone, False) for zone in range(len(places))]
         ranked = [[entry for entry in row if self._held[entry[1]]] for row in ranked]
-        self.terrain = Terrain(ranked, self.weights, group, part)
+        budgeted = {i for i, mirror in enumerate(mirrors) if mirror.budget is not None}
+        self.terrain = Terrain(Field.of(ranked, self.weights, budgeted), group, part)
 
     def without(self, names: Collection[str]) -> Network:
         """The same, but these mirrors hold nothing."""
