@@ -125,6 +125,11 @@ class Router:
         held = self._holders[fileset] & usable
         return bool(held & ~self._within_allowances(held) & 1 << mirror)
 
+    def unpaid(self, holders: int) -> int:
+        """Of `holders` those without a budget: only who is redirected one by one may be charged."""
+        left = holders & ~self._charged
+        return left if left & self._first else left & ~self._first_mark
+
     def is_by_reserve(self, holders: int) -> bool:
         """Whether files with these `holders` draw on the reserves: none is without a budget."""
         return not holders & ~self._charged & self._public
