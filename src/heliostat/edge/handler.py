@@ -12,6 +12,7 @@ from time import time
 from urllib.parse import quote_from_bytes
 
 from heliostat.edge import answers, limits, statefiles
+from heliostat.edge.allowances.purse import Purse
 from heliostat.edge.answers import Answer
 from heliostat.edge.beside import Beside
 from heliostat.edge.clients import Client, TrustedProxies, locate
@@ -70,8 +71,14 @@ class Handler:
         workers: int = 1,
         state_files: StateFiles | None = None,
         public_url: str = "http://127.0.0.1:8080/",
+        purse: Purse | None = None,
     ) -> None:
-        """`repeats` is shared by all `workers` of one edge; `entries` is for an access log."""
+        """`repeats` is shared by all `workers` of one edge; `entries` is for an access log.
+
+        Without a `purse` no client is sent to a mirror with a budget.
+        """
+        self._purse = purse or Purse()
+        self._purse.on_change = self._allowances_changed
         self._state_files = state_files or StateFiles(None)
         self._workers = workers
         self._public_url = public_url
@@ -113,6 +120,7 @@ class Handler:
             self.down,
             self._workers,
             self._public_url,
+            self._purse,
         )
         yield
         if self.serving is not None:
@@ -131,6 +139,7 @@ class Handler:
 
     def switch(self, serving: Serving) -> Serving | None:
         """Serves by it from the next request on; returns what served until now."""
+        serving.renew_allowances()  # they may have changed while it was prepared
         old, self.serving = self.serving, serving
         self.fast = serving.fast
         self.tally.switch(serving.state.version, time())
@@ -139,6 +148,10 @@ class Handler:
     def use(self, state: State) -> None:
         """`prepare` and `switch` in one."""
         self.switch(self.prepare(state))
+
+    def _allowances_changed(self) -> None:
+        if self.serving is not None:
+            self.serving.renew_allowances()
 
     def set_down(self, lines: Collection[Line]) -> bool:
         """What the watch sees as not answering: (mirror, scheme, family 4 or 6).
@@ -199,7 +212,14 @@ class Handler:
         is_get = method == b"GET"
         if is_get and _METALINK_WORD not in fields.accept:
             is_own = client is peer.client
-            asked = Asked(client, is_own, asker.is_https, fields.user_agent, fields.is_download)
+            asked = Asked(
+                client,
+                is_own,
+                asker.is_https,
+                fields.user_agent,
+                fields.is_download,
+                fields.byte_range,
+            )
             lane = serving.fast.lane_of(asked)
             if not fields.is_conditional:
                 self._asked_by = lane
@@ -222,7 +242,8 @@ class Handler:
             if is_get:
                 salt = client_salt(client, fields.user_agent)
                 repeats = self.repeats.note(path_key(path) ^ salt)
-            redirect = serving.redirect(path, found, client, asker.is_https, repeats)
+            byte_range = fields.byte_range if is_get else None
+            redirect = serving.redirect(path, found, client, asker.is_https, repeats, byte_range)
             self._sent_to = redirect.mirror
             self._count(redirect, client, is_get and fields.is_download)
             if not redirect.is_served:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heliostat.edge import limits
+from heliostat.edge.allowances.charges import Charges
 from heliostat.edge.clients import Client
 from heliostat.edge.counts.tally import NOT_DOWNLOAD, Tally, tag_of
 from heliostat.edge.deadline import Deadline
@@ -30,6 +31,7 @@ from heliostat.edge.repeats import NEWEST, OLDEST, PRINT_MASK, SLOT_MASK, Repeat
 from heliostat.edge.ways import (
     FIRST_PLACE,
     MOST_ROWS,
+    PLACE_BITS,
     SALT_BITS,
     STEP_BITS,
     Asked,
@@ -50,6 +52,8 @@ LINE_END = b" HTTP/1.1\r\n"
 _GET = b"GET /"
 _CUT = len(_GET)
 _OWN = b"GET /-/"
+HOLDERS_KNOWN = 16
+"""Sets of used-up allowances whose holders are kept: they come and go."""
 STEP_ENTRIES = 200
 """Entries of a memory that are gone through in one step."""
 
@@ -67,9 +71,12 @@ class FastLane:
         tally: Tally,
         repeats: RepeatTable,
         workers: int,
+        charges: Charges,
     ) -> None:
         """`workers` share what the limits allow one edge to remember."""
         self._router = router
+        self._charges = charges
+        self._charged = frozenset(charges.names)
         self._redirects = redirects
         self._tally = tally
         self._repeats = repeats
@@ -86,10 +93,8 @@ class FastLane:
         )
         self._most_files = limits.FILES_REMEMBERED // workers
         self._most_blocks = limits.BLOCKS_REMEMBERED // workers
-        self._holders = [
-            [router.holders(f, tree, bool(way >> 1), bool(way & 1)) for tree, f in self._classes]
-            for way in range(WAYS)
-        ]
+        self._holders = self._holders_now()
+        self._holders_known = {charges.told: [list(held) for held in self._holders]}
         self._files: dict[bytes, Entry] = {}
         self.blocks: tuple[dict[bytes, Lane], ...] = ({}, {}, {}, {})
         """Header blocks by `peer_kind`, each from the end of the request line on."""
@@ -190,7 +195,32 @@ class FastLane:
             key = shared.zone << 2 | shared.is_ipv6 << 1 | shared.is_https
             new = self._zone_lanes.get(key)
             if new is not None:
-                mine[block] = Lane(new, lane.salt, lane.is_https, lane.tag)
+                mine[block] = Lane(new, lane.salt, lane.is_https, lane.tag, lane.byte_range)
+
+    def _holders_now(self) -> list[list[int]]:
+        """By way and class, as the router has them now."""
+        holders = self._router.holders
+        return [
+            [holders(f, tree, bool(way >> 1), bool(way & 1)) for tree, f in self._classes]
+            for way in range(WAYS)
+        ]
+
+    def renew(self) -> None:
+        """What mirrors with a budget may be used for has changed: from now on rows go by that.
+
+        The rows themselves stay, as each is known by those who may serve it.
+        """
+        told = self._charges.told
+        held = self._holders_known.get(told)
+        if held is None:
+            if len(self._holders_known) >= HOLDERS_KNOWN:
+                self._holders_known.clear()
+            held = self._holders_known[told] = self._holders_now()
+        for mine, now in zip(self._holders, held, strict=True):
+            mine[:] = now
+        nothing = bytes(len(self._classes))
+        for lane in self._zone_lanes.values():
+            lane.prepared_of[:] = nothing
 
     def forget(self) -> None:
         """Drops what is remembered; it is made anew as it is needed."""
@@ -198,6 +228,7 @@ class FastLane:
             lane.prepared_of[:] = bytes(len(lane.prepared_of))
             lane.rows[1:] = []
             lane.by_near.clear()
+            lane.charged.clear()
         self._prepared_count = 0
         self._zone_lanes.clear()
         for blocks in self.blocks:
@@ -220,6 +251,7 @@ class FastLane:
             lane = self.lane(asked.client, asked.is_https, asked.user_agent)
         if not asked.is_download:
             lane.tag |= NOT_DOWNLOAD
+        lane.byte_range = asked.byte_range
         return lane
 
     def remember(self, kind: int, data: bytes, lane: Lane) -> None:
@@ -275,7 +307,10 @@ class FastLane:
         at = prepared[0][choice >> STEP_BITS] or FIRST_PLACE + 2 * bisect_right(prepared[1], choice)
         around = prepared[at]
         if around is None:
-            around = self._fill(shared, kind, prepared, at)
+            around = self._fill(shared, kind, prepared, at, number, lane)
+            if around is None:
+                slots[key & SLOT_MASK] = 0  # it was not answered: the next one is no repeat
+                return None
         tally = self._tally
         tally.files.append(number)
         tally.tags.append(tag | prepared[at + 1])
@@ -345,14 +380,30 @@ class FastLane:
             shared.by_near[tree, near] = shared.prepared_of[kind] = place
         return prepared
 
-    def _fill(self, shared: ZoneLane, kind: int, prepared: Prepared, at: int) -> Around:
-        """Makes the redirect to one candidate, the first time it is chosen."""
+    def _fill(
+        self, shared: ZoneLane, kind: int, prepared: Prepared, at: int, number: int, lane: Lane
+    ) -> Around | None:
+        """The redirect to one candidate: made the first time it is chosen, or charged each time.
+
+        None: the mirror has a budget, and it doesn't pay for this.
+        """
+        mirror, place = prepared[at + 1], shared.prepared_of[kind]
+        is_known = shared.rows[place] is prepared
+        is_charged = mirror in self._charged
+        if is_charged:
+            if not self._charges.pays(mirror, shared.holders[kind], number, lane.byte_range):
+                shared.prepared_of[:] = bytes(len(shared.prepared_of))  # of a forgotten lane, too
+                return None
+            around = shared.charged.get(place << PLACE_BITS | at) if is_known else None
+            if around is not None:
+                return around
         everyone, position = prepared[2], (at - FIRST_PLACE) // 2
         candidates = (len(prepared) - FIRST_PLACE) // 2
         turn = everyone[position:candidates] + everyone[:position] + everyone[candidates:]
         around = self._redirects.around(turn, self._classes[kind][0], shared.is_https)
-        place = shared.prepared_of[kind]
-        if shared.rows[place] is prepared:
+        if is_known and is_charged:
+            shared.charged[place << PLACE_BITS | at] = around
+        elif is_known:
             shared.rows[place] = (*prepared[:at], around, *prepared[at + 1 :])
         return around
 

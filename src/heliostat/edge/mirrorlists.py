@@ -183,6 +183,9 @@ class MirrorLists:
         chosen = in_countries(over(sources, asked.protocols), asked.countries)
         comments = self._comments(asked, is_elsewhere=not chosen)
         chosen = chosen or over(sources, asked.protocols)
+        if not sources:
+            relative = quote_text(subject.relative)
+            chosen = self._sourcing.of_edge(subject.tree, subject.holders, relative)
         if asked.is_redirect:
             if not chosen:
                 return answers.NO_MIRROR

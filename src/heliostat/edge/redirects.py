@@ -32,12 +32,17 @@ class Redirects:
         self._parts: dict[tuple[int, str, str], bytes] = {}
 
     def around(self, turn: tuple[int, ...], tree: int, is_https: bool) -> Around:
-        """The redirect to the first of `turn`, with Links to the next and to the metalink."""
+        """The redirect to the first of `turn`, with Links to the next and to the metalink.
+
+        Links name no mirror with a budget: who follows one isn't charged.
+        """
         router, part = self._router, self._part
         base = router.endpoint(turn[0], tree, is_https)
         around = [part(0, "", base)]
         country = ""
-        for priority, index in enumerate(turn[1 : limits.LINKS + 1], 1):
+        mirrors = router.world.mirrors
+        others = [index for index in turn[1:] if not mirrors[index].charged]
+        for priority, index in enumerate(others[: limits.LINKS], 1):
             base = router.endpoint(index, tree, is_https)
             around.append(part(priority, country, base))
             country = router.world.mirrors[index].mirror.place.country

@@ -51,6 +51,10 @@ SIGNATURE_BEGIN = b"-----BEGIN PGP"
 _BETWEEN = "\0"
 """Stands for what goes by who asks; no document has it."""
 
+PLAIN_QUERY = "?redirect"
+"""At a file's own URL: the file, whatever else the client accepts. aria2 would get its metalink
+again and again."""
+
 NO_FIELDS = Fields()
 
 _TEXT_SUFFIXES = (b".txt", b".sha256", b".sha512", b".sha1", b".md5", b".asc", b"SUMS", b"SUM")
@@ -179,8 +183,11 @@ class Representations:
 
     def _has_sources(self, ordered: Ordered, found: FoundFile) -> bool:
         """A metalink names at least one URL (RFC 5854 §4.1.2)."""
-        return bool(ordered.turn) or bool(
-            self._sourcing.of_project(found.tree, found.relative, "", is_https=ordered.is_https)
+        sourcing = self._sourcing
+        return (
+            bool(ordered.turn)
+            or bool(sourcing.of_edge(found.tree, [found.fileset], ""))
+            or bool(sourcing.of_project(found.tree, found.relative, "", is_https=ordered.is_https))
         )
 
     def _ordered(self, path: bytes, found: FoundFile, asker: Asker) -> Ordered:
@@ -307,6 +314,7 @@ class Representations:
         tree = self._state.trees[found.tree]
         quoted = quote_text(found.relative)
         sources = self._sourcing.sources(ordered, quoted)
+        sources += self._sourcing.of_edge(found.tree, [found.fileset], quoted + PLAIN_QUERY)
         sources += self._sourcing.of_project(
             found.tree, found.relative, quoted, is_https=asker.is_https
         )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from heliostat.edge import answers, limits
+from heliostat.edge.allowances.charges import Charges
+from heliostat.edge.allowances.purse import Purse
 from heliostat.edge.clients import Client, ClientMemory, TrustedProxies, locate
 from heliostat.edge.content import Contents
 from heliostat.edge.counts.tally import Tally
@@ -75,13 +77,17 @@ class Serving:
         down: Collection[Line] = (),
         workers: int = 1,
         public_url: str = "http://127.0.0.1:8080/",
+        purse: Purse | None = None,
     ) -> None:
         self.state = state
         self.router = Router(state.router.world, down) if down else state.router
+        self.charges = Charges(state, self.router, purse or Purse())
         self.clients = ClientMemory(state.zones, proxies)
         self.redirects = Redirects(self.router, state, public_url)
-        self.fast = FastLane(state, self.router, self.redirects, tally, repeats, workers)
-        contents, sourcing = Contents(), Sourcing(self.router, state.last_resort)
+        self.fast = FastLane(
+            state, self.router, self.redirects, tally, repeats, workers, self.charges
+        )
+        contents, sourcing = Contents(), Sourcing(self.router, state.last_resort, public_url)
         self.forms = Representations(state, sourcing, public_url, contents)
         self.paths = Paths(state, self.forms, contents)
         self.lists = MirrorLists(state, sourcing, self.forms, contents)
@@ -98,14 +104,41 @@ class Serving:
             until=Deadline(limits.CARRY_TIME_S),
         )
 
+    def renew_allowances(self) -> None:
+        """What the purse is spent of has changed: it counts from the next choice on."""
+        if self.charges.renew():
+            self.fast.renew()
+
     def redirect(
-        self, path: bytes, found: FoundFile, client: Client, is_https: bool, repeats: int = 0
+        self,
+        path: bytes,
+        found: FoundFile,
+        client: Client,
+        is_https: bool,
+        repeats: int = 0,
+        byte_range: bytes | None = None,
     ) -> Redirect:
         """The answer for a file.
 
         `path` is decoded, without the leading slash. `repeats` is how often this client asked for
-        it within the last minute.
+        it within the last minute. A mirror with a budget is charged what `byte_range` asks for, b""
+        for all; None: nothing is charged.
         """
+        charges, holders = self.charges, self.router.holders
+        for _ in range(2 * len(charges.names) + 1):  # each refusal takes a mirror out
+            redirect = self._redirect(path, found, client, is_https, repeats)
+            mirror = redirect.mirror
+            if mirror not in charges.names or byte_range is None:
+                return redirect
+            held = holders(found.fileset, found.tree, is_https, client.is_ipv6)
+            if charges.pays(mirror, held, found.number, byte_range):
+                return redirect
+        return Redirect(answers.NO_MIRROR.head, Kind.UNAVAILABLE, found, -1, -1)
+
+    def _redirect(
+        self, path: bytes, found: FoundFile, client: Client, is_https: bool, repeats: int
+    ) -> Redirect:
+        """The same, by what is spent now; nothing is charged."""
         tree, relative, _, _, fileset, sha256, _, flags = found
         row = self.router.row(client.zone, tree, fileset, is_https, client.is_ipv6)
         passed, is_alive = -1, bool(row.mirrors)

@@ -2,6 +2,9 @@
 
 Pure but for the router's bounded memory, which belongs to the loop: `turn_of` is called there, what
 only looks at the world (`costed`) may be called beside it.
+
+A mirror with a budget is on no list: nobody can charge what clients then fetch there. What only
+such mirrors have is listed at this edge.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from heliostat.edge import answers, limits
 from heliostat.edge.clients import Client
 from heliostat.edge.forms.about import Source
+from heliostat.edge.target import quote_text
 from heliostat.model.place import Place
 from heliostat.routing.constants import BASE_MS, MS_PER_KM
 from heliostat.routing.router import Router
@@ -56,8 +62,10 @@ class Ordered:
 class Sourcing:
     """Over one router."""
 
-    def __init__(self, router: Router, last_resort: Router) -> None:
+    def __init__(self, router: Router, last_resort: Router, public_url: str) -> None:
+        """`public_url` is the edge's own, ending in a slash."""
         self.router = router
+        self._public_url = public_url
         self._last_resort = last_resort
         self._fronts: dict[tuple[UrlFront, int, int, int, bool], bytes] = {}
         self._arounds: dict[
@@ -72,6 +80,7 @@ class Sourcing:
             mask = -1
             for fileset in holders:
                 mask &= router.holders(fileset, tree, is_https, client.is_ipv6)
+            mask = router.unpaid(mask)
             choice = choice_hash(client.network, path)
             way = (client.zone, client.is_ipv6, is_https)
             ordered = _ordered(router, tree, mask, choice, way)
@@ -82,7 +91,7 @@ class Sourcing:
     def by_choice(self, tree: int, fileset: int, choice: int, way: Way) -> Ordered:
         """The same of one fileset, for who knows the `choice_hash` already; no last resort."""
         _, is_ipv6, is_https = way
-        mask = self.router.holders(fileset, tree, is_https, is_ipv6)
+        mask = self.router.unpaid(self.router.holders(fileset, tree, is_https, is_ipv6))
         return _ordered(self.router, tree, mask, choice, way)
 
     def among(
@@ -96,6 +105,7 @@ class Sourcing:
             if usable and router.answers(index, url.partition(":")[0], client.is_ipv6):
                 mask |= 1 << index
         way = (client.zone, client.is_ipv6, is_https)
+        mask = router.unpaid(mask)
         return _ordered(router, tree, mask, choice_hash(client.network, path), way)
 
     def everyone(self, ordered: Ordered, holders: Sequence[int], client: Client) -> Ordered:
@@ -103,6 +113,7 @@ class Sourcing:
         mask = -1
         for fileset in holders:
             mask &= self.router.holders(fileset, ordered.tree, ordered.is_https, client.is_ipv6)
+        mask = self.router.unpaid(mask)
         known = set(ordered.turn)
         ranked = self.router.ranked(client.zone, client.is_ipv6)
         more = [index for _, index in ranked if mask >> index & 1 and index not in known]
@@ -153,6 +164,16 @@ class Sourcing:
             parts.append(URL_END)
         tag = zlib.crc32(b"".join(parts))
         return parts, tag
+
+    def of_edge(self, tree: int, holders: Sequence[int], quoted: str) -> list[Source]:
+        """This edge, for what only mirrors with a budget have: it charges who comes back to it."""
+        mirrors, filesets = self.router.world.mirrors, self.router.world.filesets
+        held = np.logical_and.reduce([filesets[fileset] for fileset in holders])
+        which = [mirrors[index] for index in np.flatnonzero(held).tolist()]
+        if not which or not all(one.charged or one.mirror.private for one in which):
+            return []
+        prefix = quote_text(self.router.world.trees[tree].prefix.encode()[1:])
+        return [Source(self._public_url + prefix + quoted, "")]
 
     def of_project(
         self, tree: int, relative: bytes, quoted: str, *, is_https: bool

@@ -9,10 +9,11 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from heliostat.edge.clients import Client
+from heliostat.edge.redirects import Around
 from heliostat.edge.repeats import KEY_BITS
 from heliostat.routing.shares import HASH_BITS, PATH_SPREAD, network_hash
 
@@ -33,6 +34,9 @@ FIRST_PLACE = 3
 Entry = tuple[int, int, int, int, bytes]
 """One file: class, number in the state, key, where its relative path begins in the line, digest
 fields. A class is a tree and a fileset: all its files are answered alike."""
+
+PLACE_BITS = 8
+"""More than the length of a row."""
 
 MOST_ROWS = 255
 """Of one zone that a byte can name; files of further rows take longer."""
@@ -74,6 +78,9 @@ class ZoneLane:
     rows: list[Prepared]
     by_near: dict[tuple[int, int], int]
     """(tree, the nearest holders) → place in `rows`."""
+    charged: dict[int, Around] = field(default_factory=dict)
+    """Redirects to mirrors with a budget, by `place << PLACE_BITS | at`: they aren't in the rows,
+    so that each one is charged."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +96,8 @@ class Lane:
     is_https: bool
     tag: int
     """What it is counted by, but for the mirror."""
+    byte_range: bytes = b""
+    """The Range field: what a mirror with a budget is charged goes by it."""
 
 
 UNMET = (Lane(None, 0, False, 0), Lane(None, 0, True, 0))
@@ -106,6 +115,7 @@ class Asked:
     user_agent: bytes
     is_download: bool
     """False for a Range that continues a download."""
+    byte_range: bytes = b""
 
 
 def peer_kind(is_trusted: bool, is_https: bool) -> int:
