@@ -13,13 +13,14 @@ is foreseen k-fold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heliostat.budget.surges import Surge, Typical, expected_excess, find, typical
+from heliostat.budget.surges import MOST_PEAK, Surge, Typical, expected_excess, find, typical
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +40,12 @@ MOST_TREND_A_WEEK: Final = 0.03
 TREND_DAMPING: Final = 0.8
 """A week ahead, the trend is this part of what it was the week before (Gardner 1985)."""
 REFIT_H: Final = DAY_H
+BEGIN_RUNNING: Final = 2.0
+"""Times the foreseen, over the last hours: a surge is on its way."""
+SETTLED_H: Final = 8.0
+"""So long after an announced release what is seen of it is what it is."""
+LATE_H: Final = 6.0
+"""An announced release that hasn't come by then isn't waited for any more."""
 DAY_SWING: Final = 0.45
 EVENING_H: Final = 20.0
 """Without history, demand swings by DAY_SWING around its mean and is highest at this local hour."""
@@ -125,9 +132,9 @@ class Forecaster:
         running = self._running(known)
         if running is not None:
             excess += running.excess(at)
-        coming = [hour for hour in self._announced if self._is_coming(hour, running)]
-        for hour in coming:
-            excess += Surge(hour, known.peak, known.decay_h).excess(at)
+        for hour in self._announced:
+            if self._is_coming(hour, running):
+                excess += Surge(hour, known.peak, known.decay_h).excess(at)
         named = [*self._announced, *([running.at_hour] if running else [])]
         excess += expected_excess(known, at, named, self._lead_h)
         found: Floats = self.ordinary(from_hour, hours) * (1 + excess)[:, None]
@@ -143,7 +150,7 @@ class Forecaster:
         seen = float(self._bytes[self._newest % MEMORY_H].sum())
         was, is_now = self.ordinary(self._newest, 2)
         if was.sum() <= 0:
-            return is_now
+            return np.asarray(is_now)
         found: Floats = is_now * (seen / was.sum())
         return found
 
@@ -151,10 +158,14 @@ class Forecaster:
         """Whether an announced release still has to come: not the one that is running."""
         if running is not None and abs(hour - running.at_hour) < WEEK_H / 2:
             return False
-        return hour > self._newest - 6
+        return hour > self._newest - LATE_H
 
     def _running(self, known: Typical) -> Surge | None:
-        """A surge that is there now: its height by the last hours, its decay as usual."""
+        """A surge that is there now: its height by the last hours, its decay as usual.
+
+        One that was announced is first expected to be as usual, and believed to be what is seen
+        only as hours pass: the first one may be half over before people hear of it.
+        """
         if self._newest < 0:
             return None
         last = np.arange(self._newest - 2, self._newest + 1)
@@ -163,10 +174,21 @@ class Forecaster:
             return None
         seen = self._bytes[last % MEMORY_H].sum(axis=1)
         was = np.array([self.ordinary(int(hour), 1).sum() for hour in last])
-        ratio = float(np.median(seen / np.maximum(was, 1e-9)))
+        ratios = seen / np.maximum(was, 1e-9)
+        # In steps of hours a rise is what it has come to, a fall what it was in the mean.
+        ratio = float(max(ratios[-1], np.median(ratios))) if len(ratios) > 1 else float(ratios[-1])
+        now = float(self._newest) + 1.0
+        for hour in self._announced:
+            since = now - hour
+            if 0 <= since < SETTLED_H:
+                usual = 1 + (known.peak - 1) * math.exp(-since / known.decay_h)
+                believed = since / SETTLED_H
+                ratio = math.exp(
+                    (1 - believed) * math.log(usual) + believed * math.log(max(ratio, 1.0))
+                )
         if ratio <= BEGIN_RUNNING:
             return None
-        return Surge(float(self._newest) + 0.5, min(ratio, 1000.0), known.decay_h)
+        return Surge(now - 0.5, min(ratio, MOST_PEAK), known.decay_h)
 
     def _fit(self) -> None:
         """All factors anew from the hours in memory."""
@@ -260,10 +282,6 @@ class Forecaster:
         oldest = self._newest - MEMORY_H + WEEK_H
         kept = [surge for surge in self._past if surge.at_hour < oldest]
         self._past = [*kept, *(surge for surge in surges if surge.at_hour >= oldest)][-24:]
-
-
-BEGIN_RUNNING: Final = 2.0
-"""Times the foreseen, over the last hours: a surge is on its way."""
 
 
 def _cut_mean(values: Floats, otherwise: float = 0.0) -> float:

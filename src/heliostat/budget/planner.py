@@ -33,6 +33,8 @@ OTHER_DEMAND: Final = 0.25
 """Demand that differs by this part from what the last solve saw is solved anew."""
 BUSY_FACTOR: Final = 3.0
 """An hour with this many times the median demand is one of a release."""
+BUSY_SLOTS: Final = 4
+"""Classes of such hours: at a release's peak lines are full that aren't a day later."""
 HOUR_S: Final = 3600.0
 SLOPE_STEP_MS: Final = 1.0
 PRICE_STEP_MS: Final = 0.25
@@ -201,8 +203,10 @@ def _slots(terrain: Terrain, look: Look) -> list[Slot]:
     busy = total > BUSY_FACTOR * median
     slots = [now]
     if busy.any() and look.capacities:
-        ahead = look.ahead_bytes[busy].sum(axis=0)
-        slots.append(Slot(terrain.demand(ahead), HOUR_S * int(busy.sum())))
+        order = np.flatnonzero(busy)[np.argsort(total[busy])]
+        for some in np.array_split(order, min(BUSY_SLOTS, len(order))):
+            ahead = look.ahead_bytes[some].sum(axis=0)
+            slots.append(Slot(terrain.demand(ahead), HOUR_S * len(some)))
         total_rest = look.ahead_bytes[~busy].sum(axis=0)
     else:
         total_rest = look.ahead_bytes.sum(axis=0)

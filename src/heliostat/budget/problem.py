@@ -20,6 +20,9 @@ Indexes = NDArray[np.int32]
 MOST_CANDIDATES = 20
 """Of a zone in the problem. Edges use up to 8; the others come near when those get dear."""
 
+FAR_CANDIDATES = 8
+OF_A_REGION = 2
+
 MOST_ZONES = 5000
 """Zones of one problem; smaller ones are put together before."""
 
@@ -51,17 +54,29 @@ class Field:
         cls,
         ranked: Sequence[Sequence[tuple[float, int]]],
         weights: Sequence[float],
+        regions: Sequence[str],
         always: Collection[int] = (),
     ) -> Field:
         """Of zones whose eligible mirrors are `ranked[z]`: (cost in ms, mirror), sorted.
 
-        The nearest MOST_CANDIDATES are taken, and those of `always`, wherever they stand.
+        Most are the nearest. FAR_CANDIDATES are the nearest of what lies beyond, a few of each of
+        the mirrors' `regions` (continents): where a whole region is full, they are what is left.
+        Those of `always` are taken wherever they stand.
         """
         rows = []
         for entries in ranked:
-            near = list(entries[:MOST_CANDIDATES])
-            near += [entry for entry in entries[MOST_CANDIDATES:] if entry[1] in always]
-            rows.append(near)
+            near = list(entries[: MOST_CANDIDATES - FAR_CANDIDATES])
+            taken: dict[str, int] = {}
+            far: list[tuple[float, int]] = []
+            rest: list[tuple[float, int]] = []
+            for entry in entries[len(near) :]:
+                region = regions[entry[1]]
+                if len(far) < FAR_CANDIDATES and taken.get(region, 0) < OF_A_REGION:
+                    taken[region] = taken.get(region, 0) + 1
+                    far.append(entry)
+                elif entry[1] in always:
+                    rest.append(entry)
+            rows.append(near + far + rest)
         width = max(map(len, rows), default=0)
         mirror = np.full((len(rows), width), -1, np.int32)
         cost_ms = np.zeros((len(rows), width))

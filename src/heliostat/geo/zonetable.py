@@ -107,6 +107,13 @@ class ZoneTable:
         """The number of zones."""
         return len(self.places)
 
+    @property
+    def slash24_zones(self) -> NDArray[np.uint16]:
+        """The zone of each IPv4 /24, MIXED where it has several; read-only."""
+        view = self._arrays["v4"].view()
+        view.flags.writeable = False
+        return view
+
     def zone4(self, address: int) -> int:
         """The zone of an IPv4 address given as a number below 2³²."""
         zone: int = self._zones4[address >> 8]

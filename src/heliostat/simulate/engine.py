@@ -10,8 +10,7 @@ Promises: pure but for time; the same year and settings give the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,8 +20,10 @@ from numpy.typing import NDArray
 from heliostat.budget.forecast import Forecaster
 from heliostat.budget.periods import Period, period_of
 from heliostat.budget.planner import PRICE_STEP_MS, Look, Planner, Purse
+from heliostat.simulate.evaluation import Evaluation, Run
 from heliostat.simulate.ledgers import SimulatedBudget
-from heliostat.simulate.network import Network, Shares
+from heliostat.simulate.network import Network
+from heliostat.simulate.year import Year
 
 Floats = NDArray[np.float64]
 
@@ -38,128 +39,6 @@ ALMOST: Final = 0.97
 """Of a line: as good as full."""
 MOST_PARTS: Final = 40
 """Of a step: after so many lines have filled up in it, the rest goes where it goes."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Year:
-    """What is simulated: the network, and what its zones ask for."""
-
-    network: Network
-    start: datetime
-    demand: Callable[[int, float], Floats]
-    """(hour, part of it gone 0 to 1) → bytes an hour by zone at that moment."""
-    hours: int
-    by_hour: Floats
-    """(hours, groups): what is counted of each hour."""
-    groups: tuple[str, ...]
-    group_weights: Floats
-    bytes_per_hour: float
-    """The ordinary demand, before any is counted."""
-    utc_offset_h: Floats
-    announced: Sequence[tuple[int, float]] = ()
-    """(hour of the announcement, hour of the release), both from the start."""
-    history: Floats | None = None
-    """(hours, groups) before the start, ending there."""
-
-    @property
-    def first_hour(self) -> int:
-        """Since 1970."""
-        return int(self.start.timestamp() // 3600)
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """What a year came to, by hour unless said otherwise; costs are milliseconds times bytes."""
-
-    cost: Floats
-    """Of the way alone: demand × share × cost."""
-    spread: Floats
-    """Demand × share × 3 ms × ln(share / weight's part): the other half of the objective."""
-    served: Floats
-    """Bytes that mirrors and CDNs were sent."""
-    fallback: Floats
-    """Bytes that nobody could serve."""
-    over_ms: list[tuple[float, float]]
-    """(cost in ms, bytes) of steps, for quantiles."""
-    spent: dict[int, Floats]
-    """Budget → cumulative bytes in the period, by hour."""
-    price_ms: dict[int, Floats]
-    """Budget → its price, by hour."""
-    peak_load: Floats
-    """By mirror: the highest of its line's capacity; 0 where it has none."""
-    mean_load: Floats
-    at_home: float = 0.0
-    """Bytes served within the client's country."""
-    on_continent: float = 0.0
-    cost_histogram: Floats | None = None
-    """Bytes by whole millisecond of cost, up to MOST_MS."""
-
-
-MOST_MS: Final = 400
-
-
-class Evaluation:
-    """Adds up what shares came to."""
-
-    def __init__(self, network: Network, hours: int) -> None:
-        self.network = network
-        mirrors = len(network.mirrors)
-        self.capacity = np.array(
-            [m.capacity.mbps * 125_000 if m.capacity else 0.0 for m in network.mirrors]
-        )
-        self.run = Run(
-            cost=np.zeros(hours),
-            spread=np.zeros(hours),
-            served=np.zeros(hours),
-            fallback=np.zeros(hours),
-            over_ms=[],
-            spent={},
-            price_ms={},
-            peak_load=np.zeros(mirrors),
-            mean_load=np.zeros(mirrors),
-            cost_histogram=np.zeros(MOST_MS + 1),
-        )
-        # What a share is held against: the weight's part among all that could serve the zone.
-        field = network.terrain.field
-        self._log_part = np.full((len(network.places), mirrors + 1), -np.inf)
-        with np.errstate(divide="ignore"):
-            np.put_along_axis(self._log_part, field.mirror % (mirrors + 1), np.log(field.parts), 1)
-        countries = np.array([m.place.country for m in network.mirrors])
-        continents = np.array([m.place.continent for m in network.mirrors])
-        is_cdn = np.array([bool(m.pops) or m.kind.value == "cdn" for m in network.mirrors])
-        self._same_country = is_cdn | (countries == np.array([[p.country] for p in network.places]))
-        self._same_continent = is_cdn | (
-            continents == np.array([[p.continent] for p in network.places])
-        )
-
-    def add(self, hour: int, shares: Shares, demand_bytes: Floats, seconds: float) -> Floats:
-        """A step's demand (bytes by zone) sent by these shares; the loads by mirror, in bytes."""
-        network, run = self.network, self.run
-        sent = shares.share * demand_bytes[:, None]
-        zones = np.arange(len(demand_bytes))[:, None]
-        cost = network.cost_ms[zones, shares.mirror]
-        used = shares.share > 0
-        run.cost[hour] += float((sent * cost).sum())
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log = np.where(used, np.log(shares.share) - self._log_part[zones, shares.mirror], 0.0)
-        log[~np.isfinite(log)] = 20.0  # beyond all that the objective knows: dear
-        run.spread[hour] += 3.0 * float((sent * log).sum())
-        run.served[hour] += float(sent.sum())
-        run.fallback[hour] += float(demand_bytes[~shares.is_served].sum())
-        run.at_home += float(sent[self._same_country[zones, shares.mirror]].sum())
-        run.on_continent += float(sent[self._same_continent[zones, shares.mirror]].sum())
-        assert run.cost_histogram is not None
-        whole_ms = np.minimum(cost, MOST_MS).astype(np.int64)
-        run.cost_histogram += np.bincount(whole_ms.reshape(-1), sent.reshape(-1), MOST_MS + 1)
-        return shares.loads(demand_bytes, len(network.mirrors))
-
-    def note_load(self, loads: Floats, seconds: float, of_year: float) -> None:
-        """`of_year` is the part of the whole time that the step is."""
-        part = np.divide(
-            loads / seconds, self.capacity, out=np.zeros_like(loads), where=self.capacity > 0
-        )
-        np.maximum(self.run.peak_load, part, out=self.run.peak_load)
-        self.run.mean_load += part * of_year
 
 
 class Engine:
@@ -179,6 +58,8 @@ class Engine:
             for index, mirror in enumerate(network.mirrors)
             if mirror.capacity is not None
         }
+        self._whole = network
+        self._without: dict[frozenset[str], Network] = {frozenset(): network}
         self._prices: dict[int, float] = {}
         self._rows = network.rows({})
         self._lines = {
@@ -208,6 +89,7 @@ class Engine:
         year, run = self._year, self._evaluation.run
         now = datetime.fromtimestamp((year.first_hour + hour) * HOUR_S, UTC)
         periods = self._roll(now)
+        self._fail(hour)
         self._forecaster.announce(
             [
                 (float(year.first_hour + said), float(year.first_hour + at))
@@ -223,9 +105,10 @@ class Engine:
         before = year.demand(max(0, hour - 1), 1.0 - 0.5 / steps)
         for step in range(steps):
             # The manager has the counts of the step before, or knows that a release comes now.
-            seen = self._forecaster.now()
             if steps > 1:
                 seen = np.bincount(year.network.group, before, len(year.groups)).astype(np.float64)
+            else:
+                seen = self._forecaster.now()
             if ahead[0].sum() > seen.sum() and self._is_due(hour):
                 seen = ahead[0]
             self._plan(now, hour + step / steps, HOUR_S / steps, seen / HOUR_S, ahead, periods)
@@ -235,6 +118,16 @@ class Engine:
             spent = run.spent.setdefault(index, np.zeros(year.hours))
             spent[hour] = self._accounts[index].spent_bytes
             run.price_ms.setdefault(index, np.zeros(year.hours))[hour] = self._prices.get(index, 0)
+
+    def _fail(self, hour: int) -> None:
+        """Takes out what is down in this hour, as the watch does within seconds."""
+        down = [names for begin, end, names in self._year.outages if begin <= hour < end]
+        out = frozenset[str]().union(*down)
+        if out not in self._without:
+            self._without[out] = self._whole.without(out)
+        if self._network is not self._without[out]:
+            self._network = self._without[out]
+            self._rows = self._network.rows(self._prices)
 
     def _is_due(self, hour: int) -> bool:
         """Whether a release that was announced comes in this hour, or came in the one before."""
@@ -336,7 +229,7 @@ class Engine:
                 if paid < asked - ROUNDING_BYTES:
                     served *= paid / asked
                     used_up.add(index)
-            loads += self._evaluation.add(hour, shares, left * served, seconds)
+            loads += self._evaluation.add(hour, shares, left * served)
             if not used_up and not is_full:
                 break
             left = left * (1 - served)

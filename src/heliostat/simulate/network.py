@@ -105,8 +105,9 @@ class Network:
         self.weights = plain.world.weights
         ranked = [plain.ranked(zone, False) for zone in range(len(places))]
         ranked = [[entry for entry in row if self._held[entry[1]]] for row in ranked]
+        regions = [mirror.place.continent for mirror in mirrors]
         budgeted = {i for i, mirror in enumerate(mirrors) if mirror.budget is not None}
-        self.terrain = Terrain(Field.of(ranked, self.weights, budgeted), group, part)
+        self.terrain = Terrain(Field.of(ranked, self.weights, regions, budgeted), group, part)
 
     def without(self, names: Collection[str]) -> Network:
         """The same, but these mirrors hold nothing."""
