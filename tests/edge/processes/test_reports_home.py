@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import socket
 import ssl
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from heliostat.edge.allowances.exchange import Exchange
+from heliostat.edge.allowances.ledger import Ledger, Wanted
 from heliostat.edge.counts.spool import Spool
 from heliostat.edge.processes import condition, counts_sender, post
 from heliostat.edge.processes.condition import ConditionReporter
@@ -115,14 +118,15 @@ async def test_a_wrong_token_costs_no_counts(tmp_path: Path) -> None:
     assert spool.figures.segments == 1
 
 
-async def test_what_the_manager_wants_is_obeyed_and_nonsense_is_not() -> None:
+async def test_what_the_manager_wants_is_obeyed_and_nonsense_is_not(tmp_path: Path) -> None:
     manager = Manager()
+    exchange = Exchange(Ledger(tmp_path, "fra"), lambda: False)
     wanted: list[bool] = []
     manager.status, manager.text = 200, '{"drain": true}'
     told: dict[str, Any] = {"state_version": 3, "detail": ["half \ud800"]}
     async with (
         manager.serving() as url,
-        running(ConditionReporter(settings(url), lambda: told, wanted.append)),
+        running(ConditionReporter(settings(url), lambda: told, wanted.append, exchange)),
     ):
         await until(lambda: wanted)
         for text in ("", "[", "[]", '{"drain": "no"}', "{}", '{"drain": null}'):
@@ -137,6 +141,33 @@ async def test_what_the_manager_wants_is_obeyed_and_nonsense_is_not() -> None:
         await until(lambda: wanted[-1] is False)
     said = json.loads(manager.bodies[0])
     assert (said["node"], said["state_version"], said["detail"]) == ("fra", 3, ["half ?"])
+    assert "purse" not in said
+    assert not list(tmp_path.iterdir()), "without budgets no ledger is kept"
+
+
+async def test_allowances_are_taken_up_and_what_was_taken_is_told(tmp_path: Path) -> None:
+    manager, ledger = Manager(), Ledger(tmp_path, "fra")
+    exchange = Exchange(ledger, lambda: True)
+    reporter = functools.partial(ConditionReporter, tell=dict, obey=lambda _: None)
+    async with (
+        manager.serving() as url,
+        running(reporter(settings(url), allowances=exchange)),
+    ):
+        await until(lambda: manager.bodies)
+        purse = json.loads(manager.bodies[0])["purse"]
+        assert len(purse) == 32
+        grant = {"mirror": "cdn", "epoch": 7, "purse": purse, "general": 800, "reserve": 80}
+        others = [{**grant, "mirror": f"m{n:02}" * 80, "purse": "none of ours"} for n in range(50)]
+        said = {"drain": None, "allowances": [*others, {**grant, "ends_s": None}]}
+        manager.status, manager.text = 200, json.dumps(said)
+        assert len(manager.text) > post.MAX_ANSWER_BYTES
+        await until(lambda: ledger.take([Wanted("cdn", "general", 300)], 1))
+        seen = len(manager.bodies)
+        await until(lambda: len(manager.bodies) >= seen + 2)
+    told = json.loads(manager.bodies[-1])
+    assert told["purse"] == purse
+    assert {"mirror": "cdn", "epoch": 7, "part": "general", "taken": 300} in told["spent"]
+    assert exchange.figures()["allowance_given_bytes"]["cdn", "reserve"] == 80
 
 
 async def test_over_tls_the_manager_must_be_who_the_ca_vouches_for(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 Promises: nothing is done but what the answer can say (drained, or not drained by the manager); a
 manager that is away, or answers with nonsense, changes nothing. The form is
-`heliostat.manager.reports.form.Condition`.
+`heliostat.manager.reports.form.Condition`. The answer brings allowances, too: it comes to who holds
+this node's token, and says that the report has come.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from heliostat.edge.allowances.exchange import Exchange
+from heliostat.edge.allowances.form import MAX_ANSWER_BYTES
 from heliostat.edge.processes.post import LONGEST_PAUSE_S, Answer, Post, ReportSettings, pause
 
 PATH: Final = "-/report/node"
@@ -29,29 +32,35 @@ class ConditionReporter:
         settings: ReportSettings,
         tell: Callable[[], dict[str, Any]],
         obey: Callable[[bool], None],
+        allowances: Exchange,
     ) -> None:
         self._settings, self._tell, self._obey = settings, tell, obey
-        self._post = Post(settings, PATH, "word of this node's condition", TIMEOUT_S)
+        self._allowances = allowances
+        what = "word of this node's condition"
+        self._post = Post(settings, PATH, what, TIMEOUT_S, MAX_ANSWER_BYTES)
 
     async def run(self) -> None:
         """Until cancelled."""
         pause_s = EVERY_S
         while True:
-            answer = await self._post.send(self._body(), "application/json")
+            body = self._body(await self._allowances.told())
+            answer = await self._post.send(body, "application/json")
             if answer.is_good:
                 pause_s = EVERY_S
                 drain = _wanted(answer)
                 if drain is not None:
                     self._obey(drain)
+                await self._allowances.heard(answer.text)
             else:
                 pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
             await pause(pause_s)
 
-    def _body(self) -> bytes:
+    def _body(self, spent: Mapping[str, Any]) -> bytes:
         told = self._tell()
         detail = [_clean(sentence) for sentence in told.get("detail", [])[:MAX_DETAIL]]
         said = {
             **told,
+            **spent,
             "detail": detail,
             "node": self._settings.node,
             "config_digest": self._settings.config_digest,

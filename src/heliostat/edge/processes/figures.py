@@ -33,6 +33,8 @@ SPECS: Final = (
     Spec("watch_suspects_itself", "gauge", (), "1: takes its own network to be at fault."),
     Spec("reports_total", "counter", (), "Reports of the watch that the manager took."),
     Spec("reports_failed_total", "counter", (), "Reports that it did not take."),
+    Spec("allowance_given_bytes", "gauge", ("mirror", "part"), "What this node may spend of it."),
+    Spec("allowance_taken_bytes", "gauge", ("mirror", "part"), "What of it workers took."),
     Spec("watch_family_lacking", "gauge", ("family",), "1: this machine seems to lack it."),
 )
 

@@ -22,6 +22,7 @@ from heliostat.edge.processes.children import Place
 from heliostat.edge.processes.counting import make_collector
 from heliostat.edge.processes.errors import ListenError
 from heliostat.edge.processes.listeners import Listener
+from heliostat.edge.processes.post import host_name
 from heliostat.edge.processes.reporter import ReportSettings
 from heliostat.edge.processes.rundir import RunFolder
 from heliostat.edge.processes.steward import StewardTask, run_steward
@@ -52,6 +53,11 @@ class Generation:
     @property
     def section(self) -> EdgeSection:
         return self.config.edge
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self.section.node or host_name()
 
     @property
     def workers(self) -> list[Place]:
@@ -155,6 +161,7 @@ def _steward_place(
             certificate=generation.certificate,
             workers=count,
             restarts=around.restarts(),
+            node=generation.node,
             make_collector=partial(make_collector, generation.section, held.folder),
             watch=_watch_settings(generation.config) if generation.section.watch else None,
             report=ReportSettings.of(
@@ -214,6 +221,7 @@ def _worker_place(
             is_draining=around.is_stopping(),
             has_access_log=section.access_log is not None,
             public_url=section.public_url,
+            node=generation.node,
             peers=[
                 address for node in generation.config.nodes for address in node.to_node().addresses
             ],

@@ -40,7 +40,12 @@ class ReportSettings:
         """None when nothing is to be reported. Without a name it is the host's."""
         if not url:
             return None
-        return cls(url, node or socket.gethostname()[:63], token, ca, config_digest)
+        return cls(url, node or host_name(), token, ca, config_digest)
+
+
+def host_name() -> str:
+    """What a node is called that was given no name."""
+    return socket.gethostname()[:63]
 
 
 class Answer(NamedTuple):
@@ -58,8 +63,16 @@ class Answer(NamedTuple):
 class Post:
     """A way to one path of the manager, and how often it was gone. Never raises for the network."""
 
-    def __init__(self, settings: ReportSettings, path: str, what: str, timeout_s: float) -> None:
-        """`what` names in logs what is sent."""
+    def __init__(
+        self,
+        settings: ReportSettings,
+        path: str,
+        what: str,
+        timeout_s: float,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        """`what` names in logs what is sent; of an answer no more than its bound is read."""
+        self._max_answer_bytes = max_answer_bytes
         self._settings, self._path, self._what = settings, path, what
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._said = ""
@@ -86,7 +99,7 @@ class Post:
                     ssl=tls,
                 ) as answer,
             ):
-                text = (await answer.content.read(MAX_ANSWER_BYTES)).decode("utf-8", "replace")
+                text = (await _begin(answer, self._max_answer_bytes)).decode("utf-8", "replace")
                 reason = f"answers {answer.status}: {' '.join(text.split())[:200]}"
                 found = Answer(answer.status, text, reason)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -105,6 +118,15 @@ class Post:
         elif self._said and not reason:
             log.info(f"the manager takes {self._what} again", url=self._settings.url)
         self._said = reason
+
+
+async def _begin(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """The answer's body as far as `most_bytes`."""
+    parts, left_bytes = [], most_bytes
+    while left_bytes and (part := await answer.content.read(left_bytes)):
+        parts.append(part)
+        left_bytes -= len(part)
+    return b"".join(parts)
 
 
 async def pause(pause_s: float) -> None:

@@ -24,6 +24,8 @@ from aiohttp import web
 from prometheus_client import Metric
 
 from heliostat import __version__
+from heliostat.edge.allowances.exchange import Exchange
+from heliostat.edge.allowances.ledger import ALLOWANCES_FOLDER, Ledger
 from heliostat.edge.counts.collector import Collector, Rate
 from heliostat.edge.processes import frames
 from heliostat.edge.processes.admin import admin_app
@@ -85,6 +87,8 @@ class StewardTask:
     """None: no mirror is looked at."""
     report: ReportSettings | None = None
     """None: nothing is reported to a manager."""
+    node: str = ""
+    """Its name: whose ledger of allowances it is."""
     make_collector: Callable[[], Collector] | None = None
     """Called once the steward is at work: no other one writes to the spool then."""
 
@@ -109,6 +113,9 @@ class Steward:
         self._drains = Drains(task.run)
         self._begun_s = time.monotonic()
         self._rate = Rate()
+        self._exchange = Exchange(
+            Ledger(task.held.folder / ALLOWANCES_FOLDER, task.node), self._has_budgets
+        )
         self._is_stopping = False
         self._restarts = task.restarts
         self._told: dict[str, Any] = {}
@@ -174,7 +181,9 @@ class Steward:
         """What goes on as long as there is a manager to report to."""
         if self._reporter is None or self._task.report is None:
             return []
-        condition = ConditionReporter(self._task.report, self._condition, self._obey)
+        condition = ConditionReporter(
+            self._task.report, self._condition, self._obey, self._exchange
+        )
         found = [self._reporter.run(), condition.run()]
         if self._collector is not None:
             found.append(CountsSender(self._task.report, self._collector.spool).run())
@@ -319,6 +328,11 @@ class Steward:
         self._drains.by_operator(drained)
         self._tell()
 
+    def _has_budgets(self) -> bool:
+        return self._state is not None and any(
+            routed.charged for routed in self._state.router.world.mirrors
+        )
+
     def _obey(self, drained: bool) -> None:
         if self._drains.wanted_by_manager(drained):
             self._tell()
@@ -378,6 +392,7 @@ class Steward:
                 "reports_total": {(): self._reporter.sent},
                 "reports_failed_total": {(): self._reporter.failed},
             }
+        values |= self._exchange.figures()
         return metrics_of(values | self._sight.figures() | self._sync.figures())
 
 

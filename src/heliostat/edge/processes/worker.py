@@ -23,6 +23,8 @@ import structlog
 import uvloop
 
 from heliostat.edge import limits
+from heliostat.edge.allowances.ledger import ALLOWANCES_FOLDER, Ledger
+from heliostat.edge.allowances.purse import Purse
 from heliostat.edge.connections import Clock, Connections, Open
 from heliostat.edge.counts.entries import AccessEntries
 from heliostat.edge.handler import Handler
@@ -127,6 +129,8 @@ class WorkerTask:
     peers: Sequence[str] = ()
     """Addresses of the other nodes."""
     public_url: str = "http://127.0.0.1:8080/"
+    node: str = ""
+    """Its name: whose ledger of allowances it is."""
 
 
 class Worker:
@@ -135,6 +139,8 @@ class Worker:
     def __init__(self, task: WorkerTask, channel: Channel) -> None:
         self._task = task
         self._channel = channel
+        ledger = Ledger(task.held.folder / ALLOWANCES_FOLDER, task.node)
+        self._purse = Purse(ledger, task.workers)
         self._handler = Handler(
             list(task.trusted_proxies),
             repeats=task.repeats,
@@ -142,6 +148,7 @@ class Worker:
             workers=task.workers,
             state_files=StateFiles(task.held, task.peers),
             public_url=task.public_url,
+            purse=self._purse,
         )
         self._clock = Clock()
         self._connections = Connections(limits.connections())
@@ -177,6 +184,7 @@ class Worker:
             loop.create_task(self._tick()),
             loop.create_task(self._watch_certificate()),
             loop.create_task(self._sample()),
+            loop.create_task(self._purse.run()),
         ]
         for task in tasks:
             task.add_done_callback(self._fault)
@@ -378,6 +386,7 @@ class Worker:
             await asyncio.sleep(FINISH_POLL_S)
         self._tell_steward()
         await self._link.close()
+        await self._purse.close()
         self._handler.beside.close()
 
 
