@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 LOOK_S: Final = 1.0
 """Between looks at the ledger's file, and at what has ended."""
-PAUSE_S: Final = 0.05
+PAUSE_S: Final = 0.02
 """Between two takings: near the end of an allowance they are many and small."""
 RETRY_S: Final = 5.0
 """After a taking that failed for the disk."""
