@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliostat.edge.allowances.accounts import GENERAL, RESERVE
-from heliostat.edge.allowances.charges import charge_bytes, range_bytes
+from heliostat.edge.allowances.charges import charge_bytes, complete, range_bytes
 from heliostat.edge.allowances.ledger import Ledger
 from heliostat.edge.allowances.purse import Purse
 from heliostat.edge.clients import locate
@@ -168,15 +168,15 @@ def test_a_range_is_charged_as_long_as_it_is(first: int, last: int, size: int) -
 
 @given(st.integers(0, 10**12), st.lists(st.floats(0, 2), max_size=6))
 def test_a_charge_is_whole_bytes_and_never_nothing(size: int, completion: list[float]) -> None:
-    assert charge_bytes(size, size, completion) >= 1
+    assert charge_bytes(size, size, complete(completion)) >= 1
 
 
 def test_the_completion_ratio_of_its_size_class_is_charged(tmp_path: Path) -> None:
     edge = Edge(tmp_path, 10_000, completion=[0.5, 0.1], completed_at=Place())
     edge.all_to_cdn("/new")
-    assert charge_bytes(1000, 1000, [0.5, 0.1]) == 500
-    assert charge_bytes(2_000_000, 2_000_000, [0.5, 0.1]) == 200_000
-    assert charge_bytes(20_000_000, 20_000_000, [0.5, 0.1]) == 20_000_000
+    assert charge_bytes(1000, 1000, complete([0.5, 0.1])) == 500
+    assert charge_bytes(2_000_000, 2_000_000, complete([0.5, 0.1])) == 200_000
+    assert charge_bytes(20_000_000, 20_000_000, complete([0.5, 0.1])) == 20_000_000
     assert edge.left() < 100
 
 

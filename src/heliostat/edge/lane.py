@@ -284,7 +284,7 @@ class FastLane:
             entry = self._find(line)
             if entry is None:
                 return None
-        kind, number, key, cut, digests = entry
+        kind, number, key, cut, digests, size_bytes = entry
         shared = lane.shared
         if shared is None:
             mine = own[lane.is_https]
@@ -307,7 +307,7 @@ class FastLane:
         at = prepared[0][choice >> STEP_BITS] or FIRST_PLACE + 2 * bisect_right(prepared[1], choice)
         around = prepared[at]
         if around is None:
-            around = self._fill(shared, kind, prepared, at, number, lane)
+            around = self._fill(shared, kind, prepared, at, size_bytes, lane)
             if around is None:
                 slots[key & SLOT_MASK] = 0  # it was not answered: the next one is no repeat
                 return None
@@ -348,6 +348,7 @@ class FastLane:
                 path_key(path),
                 _CUT + len(prefix),
                 digests,
+                shard.sizes[row],
             )
             if len(line) <= limits.LINE_BYTES:
                 if len(self._files) >= self._most_files:
@@ -381,7 +382,7 @@ class FastLane:
         return prepared
 
     def _fill(
-        self, shared: ZoneLane, kind: int, prepared: Prepared, at: int, number: int, lane: Lane
+        self, shared: ZoneLane, kind: int, prepared: Prepared, at: int, size: int, lane: Lane
     ) -> Around | None:
         """The redirect to one candidate: made the first time it is chosen, or charged each time.
 
@@ -391,7 +392,7 @@ class FastLane:
         is_known = shared.rows[place] is prepared
         is_charged = mirror in self._charged
         if is_charged:
-            if not self._charges.pays(mirror, shared.holders[kind], number, lane.byte_range):
+            if not self._charges.pays(mirror, shared.holders[kind], size, lane.byte_range):
                 shared.prepared_of[:] = bytes(len(shared.prepared_of))  # of a forgotten lane, too
                 return None
             around = shared.charged.get(place << PLACE_BITS | at) if is_known else None

@@ -131,7 +131,7 @@ class Serving:
             if mirror not in charges.names or byte_range is None:
                 return redirect
             held = holders(found.fileset, found.tree, is_https, client.is_ipv6)
-            if charges.pays(mirror, held, found.number, byte_range):
+            if charges.pays(mirror, held, found.size_bytes, byte_range):
                 return redirect
         return Redirect(answers.NO_MIRROR.head, Kind.UNAVAILABLE, found, -1, -1)
 

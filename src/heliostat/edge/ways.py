@@ -31,9 +31,9 @@ STEPS = 32
 STEP_BITS = HASH_BITS - 5
 FIRST_PLACE = 3
 
-Entry = tuple[int, int, int, int, bytes]
+Entry = tuple[int, int, int, int, bytes, int]
 """One file: class, number in the state, key, where its relative path begins in the line, digest
-fields. A class is a tree and a fileset: all its files are answered alike."""
+fields, size in bytes. A class is a tree and a fileset: all its files are answered alike."""
 
 PLACE_BITS = 8
 """More than the length of a row."""

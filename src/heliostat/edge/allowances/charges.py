@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
 from heliostat.edge.allowances.purse import Purse
-from heliostat.model.budget import size_class
+from heliostat.model.budget import SIZE_CLASSES
 from heliostat.routing.router import Router
 from heliostat.state.opened import State
-
-SIZES_REMEMBERED: Final = 10_000
-"""Of files, for each mirror with a budget; about 0.1 kB each."""
 
 _ONE_RANGE: Final = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -39,26 +37,26 @@ def range_bytes(byte_range: bytes, size_bytes: int) -> int:
 
 
 def charge_bytes(asked_bytes: int, size_bytes: int, completion: Sequence[float]) -> int:
-    """What a request for so many bytes of a file is charged; at least 1."""
-    of_class = size_class(size_bytes)
-    ratio = completion[of_class] if of_class < len(completion) else 1.0
-    return max(1, math.ceil(asked_bytes * ratio))
+    """What a request for so many bytes of a file is charged; at least 1.
+
+    `completion` is by size class, without gaps.
+    """
+    return math.ceil(asked_bytes * completion[bisect_right(SIZE_CLASSES, size_bytes)]) or 1
 
 
 class Charges:
     """Over one state and the router that it is served by."""
 
     def __init__(self, state: State, router: Router, purse: Purse) -> None:
-        self._state, self._router, self._purse = state, router, purse
+        self._router, self._purse = router, purse
         self._last_resort = state.last_resort
         mirrors = router.world.mirrors
         self.names = {i: one.mirror.name for i, one in enumerate(mirrors) if one.charged}
         """By index, of the mirrors with a budget."""
-        self._completion = {index: mirrors[index].completion for index in self.names}
-        self._whole: dict[int, dict[int, int]] = {index: {} for index in self.names}
-        """By mirror and number of a file: what a request for all of it is charged."""
+        self._completion = {i: complete(mirrors[i].completion) for i in self.names}
         self._told: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         purse.use(self.names.values())
+        self._pockets = {index: purse.pocket(name) for index, name in self.names.items()}
         self.renew()
 
     @property
@@ -77,23 +75,20 @@ class Charges:
             router.set_spent(spent, reserve)
         return is_news
 
-    def pays(self, mirror: int, holders: int, number: int, byte_range: bytes = b"") -> bool:
+    def pays(self, mirror: int, holders: int, size_bytes: int, byte_range: bytes = b"") -> bool:
         """Charges a redirect to a mirror of `names`; False: it may not be sent there.
 
-        `holders` are those of the file, which is known by its number in the state. After a refusal
-        the routers don't choose that mirror any more for such a file, until there is more.
+        `holders` are those of the file. After a refusal the routers don't choose that mirror any
+        more for such a file, until there is more. Counted in steps: this is for each redirect.
         """
-        whole = self._whole[mirror]
-        cost_bytes = whole.get(number)
-        if cost_bytes is None or byte_range:
-            size_bytes = self._size_of(number)
-            cost_bytes = charge_bytes(size_bytes, size_bytes, self._completion[mirror])
-            if len(whole) >= SIZES_REMEMBERED:
-                whole.clear()
-            whole[number] = cost_bytes
-            if byte_range:
-                asked_bytes = range_bytes(byte_range, size_bytes)
-                cost_bytes = charge_bytes(asked_bytes, size_bytes, self._completion[mirror])
+        asked_bytes = range_bytes(byte_range, size_bytes) if byte_range else size_bytes
+        ratio = self._completion[mirror][bisect_right(SIZE_CLASSES, size_bytes)]
+        cost_bytes = math.ceil(asked_bytes * ratio) or 1
+        pocket = self._pockets[mirror]
+        left_bytes = pocket.left_bytes - cost_bytes
+        if left_bytes > pocket.low_bytes:
+            pocket.left_bytes = left_bytes
+            return True
         name = self.names[mirror]
         if self._purse.charge(name, cost_bytes):
             return True
@@ -101,10 +96,8 @@ class Charges:
             return False
         return self._purse.charge_reserve(name, cost_bytes)
 
-    def _size_of(self, number: int) -> int:
-        for _, _, shards in reversed(self._state.mounts):
-            if shards.bases and shards.bases[0] <= number:
-                shard, row = shards.shard_of(number)
-                size_bytes: int = shard.sizes[row]
-                return size_bytes
-        raise IndexError(f"the state has no file {number}")
+
+def complete(completion: Sequence[float]) -> tuple[float, ...]:
+    """Without gaps: files of a class that nothing is known of are sent whole."""
+    classes = len(SIZE_CLASSES) + 1
+    return (*completion, *(1.0,) * classes)[:classes]

@@ -101,18 +101,20 @@ class Purse:
 
         `mirror` is one of those in `use`.
         """
-        pocket = self._general[mirror]
-        left_bytes = pocket.left_bytes - size_bytes
-        if left_bytes < pocket.low_bytes:
-            return self._charge_low(pocket, size_bytes)
-        pocket.left_bytes = left_bytes
-        return True
+        return self._charge(self._general[mirror], size_bytes)
 
     def charge_reserve(self, mirror: str, size_bytes: int) -> bool:
         """The same to what is kept for files that only mirrors with a budget can serve."""
-        return self._charge_low(self._reserve[mirror], size_bytes)
+        return self._charge(self._reserve[mirror], size_bytes)
 
-    def _charge_low(self, pocket: Pocket, size_bytes: int) -> bool:
+    def pocket(self, mirror: str) -> Pocket:
+        """Of what is for all files, for those who count every step.
+
+        While more than `low_bytes` is left after it, a charge is `left_bytes` lowered by it.
+        """
+        return self._general[mirror]
+
+    def _charge(self, pocket: Pocket, size_bytes: int) -> bool:
         pocket.largest_bytes = max(pocket.largest_bytes, size_bytes)
         is_paid = size_bytes <= pocket.left_bytes
         if is_paid:
