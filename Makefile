@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_S ?= 60
-EDGE_BENCHES := edge edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady forms
+EDGE_BENCHES := edge edge_budget edge_latency edge_tls edge_memory edge_swap edge_hostile edge_steady forms
 BENCH ?=
 FLEET := $(VENV)/fleet.jsonl
 # Three at a time: most of them wait for real processes more than they compute.

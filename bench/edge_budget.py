@@ -1,6 +1,6 @@
 """What accounting costs a redirect: an edge whose CDN has a budget beside one whose CDN has none.
 
-    python bench/edge_budget.py [--rounds 9] [--seconds 3] [--quick] [--paths N] [--mirrors M]
+    python bench/edge_budget.py [--rounds 15] [--seconds 3] [--quick] [--paths N] [--mirrors M]
 
 Both edges serve the same made-up world with the same CDN at the same cost and share, and are asked
 by turns, one on the other's heels, by one wrk script (see `edge.py`); what differs is that one of
@@ -79,7 +79,7 @@ class Case:
 
 
 def main() -> int:
-    options = report.parser(__doc__, seconds=3, rounds=9).parse_args()
+    options = report.parser(__doc__, seconds=3, rounds=15).parse_args()
     options.paths, options.mirrors = min(options.paths, 300_000), min(options.mirrors, 200)
     if options.quick:
         options.rounds, options.seconds = 4, 2
