@@ -338,3 +338,28 @@ def test_a_refused_request_is_no_repeat(tmp_path: Path) -> None:
     counted = b"".join(edge.handler.tally.drain(0.0))
     assert counted
     assert not edge.handler.looks, "nobody came back from any mirror"
+
+
+def test_a_mirror_whose_line_is_full_is_used_where_there_is_no_other(tmp_path: Path) -> None:
+    edge = Edge(tmp_path)
+    german = "198.51.100.7"
+    assert {host_of(edge.ask(path, german)) for path in ("/big", "/iso")} == {b"de.example"}
+    edge.handler.set_full(["de.example", "gone.example"])
+    assert {host_of(edge.ask(path, german)) for path in ("/big", "/iso")} == {b"us.example"}
+    assert b"has a line that is full now" in edge.ask("/-/explain/big?ip=198.51.100.7")
+    edge.handler.set_full(["de.example", "us.example"])
+    assert {host_of(edge.ask(path, german)) for path in ("/big", "/iso")} == {b"de.example"}
+    edge.publish()
+    edge.handler.set_full(["de.example"])
+    edge.publish()
+    assert host_of(edge.ask("/big", german)) == b"us.example", "a new state knows it, too"
+    edge.handler.set_full([])
+    assert host_of(edge.ask("/big", german)) == b"de.example"
+
+
+def test_a_full_line_does_not_open_the_reserve(tmp_path: Path) -> None:
+    edge = Edge(tmp_path, general=1_000, reserve=100_000)
+    edge.handler.set_full(["de.example", "us.example"])
+    hosts = [host_of(edge.ask("/big", "198.51.100.7")) for _ in range(5)]
+    assert hosts == [CDN, *[b"de.example"] * 4]
+    assert edge.left(RESERVE) == 100_000

@@ -78,7 +78,8 @@ class Handler:
         Without a `purse` no client is sent to a mirror with a budget.
         """
         self._purse = purse or Purse()
-        self._purse.on_change = self._allowances_changed
+        self._purse.on_change = self._renew
+        self._full: frozenset[str] = frozenset()
         self._state_files = state_files or StateFiles(None)
         self._workers = workers
         self._public_url = public_url
@@ -139,7 +140,7 @@ class Handler:
 
     def switch(self, serving: Serving) -> Serving | None:
         """Serves by it from the next request on; returns what served until now."""
-        serving.renew_allowances()  # they may have changed while it was prepared
+        serving.renew(self._full)  # or what it goes by has changed while it was prepared
         old, self.serving = self.serving, serving
         self.fast = serving.fast
         self.tally.switch(serving.state.version, time())
@@ -149,9 +150,15 @@ class Handler:
         """`prepare` and `switch` in one."""
         self.switch(self.prepare(state))
 
-    def _allowances_changed(self) -> None:
+    def _renew(self) -> None:
         if self.serving is not None:
-            self.serving.renew_allowances()
+            self.serving.renew(self._full)
+
+    def set_full(self, mirrors: Collection[str]) -> None:
+        """The mirrors whose lines are full now: who has another choice takes it, at once."""
+        if self._full != frozenset(mirrors):
+            self._full = frozenset(mirrors)
+            self._renew()
 
     def set_down(self, lines: Collection[Line]) -> bool:
         """What the watch sees as not answering: (mirror, scheme, family 4 or 6).

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import binascii
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ _GET = b"GET /"
 _CUT = len(_GET)
 _OWN = b"GET /-/"
 HOLDERS_KNOWN = 16
-"""Sets of used-up allowances whose holders are kept: they come and go."""
+"""Sets of used-up allowances and full lines whose holders are kept: they come and go."""
 STEP_ENTRIES = 200
 """Entries of a memory that are gone through in one step."""
 
@@ -94,7 +94,7 @@ class FastLane:
         self._most_files = limits.FILES_REMEMBERED // workers
         self._most_blocks = limits.BLOCKS_REMEMBERED // workers
         self._holders = self._holders_now()
-        self._holders_known = {charges.told: [list(held) for held in self._holders]}
+        self._holders_known: dict[Hashable, list[list[int]]] = {}
         self._files: dict[bytes, Entry] = {}
         self.blocks: tuple[dict[bytes, Lane], ...] = ({}, {}, {}, {})
         """Header blocks by `peer_kind`, each from the end of the request line on."""
@@ -205,17 +205,17 @@ class FastLane:
             for way in range(WAYS)
         ]
 
-    def renew(self) -> None:
-        """What mirrors with a budget may be used for has changed: from now on rows go by that.
+    def renew(self, why: Hashable) -> None:
+        """Who may serve a file has changed: from now on rows go by that.
 
-        The rows themselves stay, as each is known by those who may serve it.
+        `why` is all of the router that can change so. The rows themselves stay, as each is known by
+        those who may serve it.
         """
-        told = self._charges.told
-        held = self._holders_known.get(told)
+        held = self._holders_known.get(why)
         if held is None:
             if len(self._holders_known) >= HOLDERS_KNOWN:
                 self._holders_known.clear()
-            held = self._holders_known[told] = self._holders_now()
+            held = self._holders_known[why] = self._holders_now()
         for mine, now in zip(self._holders, held, strict=True):
             mine[:] = now
         nothing = bytes(len(self._classes))
@@ -392,7 +392,10 @@ class FastLane:
         is_known = shared.rows[place] is prepared
         is_charged = mirror in self._charged
         if is_charged:
-            if not self._charges.pays(mirror, shared.holders[kind], size, lane.byte_range):
+            if not self._charges.pays(mirror, size, lane.byte_range) and not (
+                shared.holders[kind] >> mirror & 1  # asked after the refusal: by the reserve
+                and self._charges.reserve_pays(mirror, size, lane.byte_range)
+            ):
                 shared.prepared_of[:] = bytes(len(shared.prepared_of))  # of a forgotten lane, too
                 return None
             around = shared.charged.get(place << PLACE_BITS | at) if is_known else None

@@ -82,6 +82,8 @@ class Serving:
         self.state = state
         self.router = Router(state.router.world, down) if down else state.router
         self.charges = Charges(state, self.router, purse or Purse())
+        self._full: tuple[int, ...] = ()
+        self.router.set_full(())
         self.clients = ClientMemory(state.zones, proxies)
         self.redirects = Redirects(self.router, state, public_url)
         self.fast = FastLane(
@@ -104,10 +106,16 @@ class Serving:
             until=Deadline(limits.CARRY_TIME_S),
         )
 
-    def renew_allowances(self) -> None:
-        """What the purse is spent of has changed: it counts from the next choice on."""
-        if self.charges.renew():
-            self.fast.renew()
+    def renew(self, full: Collection[str]) -> None:
+        """What the purse has, or whose line is `full`, may have changed: it counts from now on."""
+        is_news = self.charges.renew()
+        mirrors = self.router.world.mirrors if full else ()
+        which = tuple(i for i, one in enumerate(mirrors) if one.mirror.name in full)
+        if which != self._full:
+            self._full, is_news = which, True
+            self.router.set_full(which)
+        if is_news:
+            self.fast.renew((self.charges.told, which))
 
     def redirect(
         self,
@@ -124,14 +132,16 @@ class Serving:
         it within the last minute. A mirror with a budget is charged what `byte_range` asks for, b""
         for all; None: nothing is charged.
         """
-        charges, holders = self.charges, self.router.holders
+        charges, holders, size_bytes = self.charges, self.router.holders, found.size_bytes
         for _ in range(2 * len(charges.names) + 1):  # each refusal takes a mirror out
             redirect = self._redirect(path, found, client, is_https, repeats)
             mirror = redirect.mirror
             if mirror not in charges.names or byte_range is None:
                 return redirect
+            if charges.pays(mirror, size_bytes, byte_range):
+                return redirect
             held = holders(found.fileset, found.tree, is_https, client.is_ipv6)
-            if charges.pays(mirror, held, found.size_bytes, byte_range):
+            if held >> mirror & 1 and charges.reserve_pays(mirror, size_bytes, byte_range):
                 return redirect
         return Redirect(answers.NO_MIRROR.head, Kind.UNAVAILABLE, found, -1, -1)
 

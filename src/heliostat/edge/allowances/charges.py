@@ -75,11 +75,12 @@ class Charges:
             router.set_spent(spent, reserve)
         return is_news
 
-    def pays(self, mirror: int, holders: int, size_bytes: int, byte_range: bytes = b"") -> bool:
-        """Charges a redirect to a mirror of `names`; False: it may not be sent there.
+    def pays(self, mirror: int, size_bytes: int, byte_range: bytes = b"") -> bool:
+        """Charges a redirect to a mirror of `names`; False: there is not enough for it.
 
-        `holders` are those of the file. After a refusal the routers don't choose that mirror any
-        more for such a file, until there is more. Counted in steps: this is for each redirect.
+        After a refusal the routers don't choose that mirror any more, but for files that no mirror
+        without a budget can serve: they draw on the reserve. Counted in steps: this is for each
+        redirect.
         """
         asked_bytes = range_bytes(byte_range, size_bytes) if byte_range else size_bytes
         ratio = self._completion[mirror][bisect_right(SIZE_CLASSES, size_bytes)]
@@ -89,12 +90,13 @@ class Charges:
         if left_bytes > pocket.low_bytes:
             pocket.left_bytes = left_bytes
             return True
-        name = self.names[mirror]
-        if self._purse.charge(name, cost_bytes):
-            return True
-        if not self._router.is_by_reserve(holders):
-            return False
-        return self._purse.charge_reserve(name, cost_bytes)
+        return self._purse.charge(self.names[mirror], cost_bytes)
+
+    def reserve_pays(self, mirror: int, size_bytes: int, byte_range: bytes = b"") -> bool:
+        """The same to the reserve, for such files; after a refusal nobody is sent there."""
+        asked_bytes = range_bytes(byte_range, size_bytes) if byte_range else size_bytes
+        cost_bytes = charge_bytes(asked_bytes, size_bytes, self._completion[mirror])
+        return self._purse.charge_reserve(self.names[mirror], cost_bytes)
 
 
 def complete(completion: Sequence[float]) -> tuple[float, ...]:
