@@ -40,6 +40,8 @@ MOST_TREND_A_WEEK: Final = 0.03
 TREND_DAMPING: Final = 0.8
 """A week ahead, the trend is this part of what it was the week before (Gardner 1985)."""
 REFIT_H: Final = DAY_H
+RUNNING_H: Final = 12
+"""The hours that say how high a surge is that is there now."""
 BEGIN_RUNNING: Final = 2.0
 """Times the foreseen, over the last hours: a surge is on its way."""
 SETTLED_H: Final = 8.0
@@ -168,15 +170,14 @@ class Forecaster:
         """
         if self._newest < 0:
             return None
-        last = np.arange(self._newest - 2, self._newest + 1)
-        last = last[self._is_known[last % MEMORY_H]]
+        last = np.arange(self._newest - RUNNING_H + 1, self._newest + 1)
+        last = last[self._is_known[last % MEMORY_H] & (last >= 0)]
         if not len(last):
             return None
         seen = self._bytes[last % MEMORY_H].sum(axis=1)
         was = np.array([self.ordinary(int(hour), 1).sum() for hour in last])
         ratios = seen / np.maximum(was, 1e-9)
-        # In steps of hours a rise is what it has come to, a fall what it was in the mean.
-        ratio = float(max(ratios[-1], np.median(ratios))) if len(ratios) > 1 else float(ratios[-1])
+        ratio = _faded_ratio(ratios, known.decay_h)
         now = float(self._newest) + 1.0
         for hour in self._announced:
             since = now - hour
@@ -282,6 +283,21 @@ class Forecaster:
         oldest = self._newest - MEMORY_H + WEEK_H
         kept = [surge for surge in self._past if surge.at_hour < oldest]
         self._past = [*kept, *(surge for surge in surges if surge.at_hour >= oldest)][-24:]
+
+
+def _faded_ratio(ratios: Floats, decay_h: float) -> float:
+    """What a surge has come to by the last hour, by all its hours, each as it faded since.
+
+    While it still rises the last hour alone says it.
+    """
+    low = np.flatnonzero(ratios < BEGIN_RUNNING)
+    begin = int(low[-1]) + 1 if len(low) else 0
+    excess = ratios[begin:] - 1
+    if len(excess) <= 2 or excess[-1] > 2 * np.median(excess):
+        return float(ratios[-1])
+    ago = np.arange(len(excess))[::-1]
+    weight = np.exp(ago / decay_h)
+    return 1 + float(np.minimum(excess[1:], 3 * np.median(excess)).sum() / weight[1:].sum())
 
 
 def _cut_mean(values: Floats, otherwise: float = 0.0) -> float:

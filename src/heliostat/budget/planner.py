@@ -6,8 +6,9 @@ bind; and all other hours together, where they don't. One solve over the three f
 bytes are worth over its whole rest, and what a line's capacity is worth right now. Budgets whose
 periods end earlier are given what their next period brings until the last one's end.
 
-Between solves a price follows what is spent (`heliostat.budget.feedback`); a solve comes every
-RESOLVE_S, or sooner when demand or the mirrors aren't what they were.
+Between solves a budget's price follows what is spent (`heliostat.budget.feedback`), and the prices
+of capacities are solved for alone, for what is asked for now. A whole solve comes every RESOLVE_S,
+or when the mirrors aren't what they were.
 
 Promises: pure but for what it remembers of its last step; where nothing binds all prices are 0.
 """
@@ -15,7 +16,7 @@ Promises: pure but for what it remembers of its last step; where nothing binds a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as field_of
 from typing import Final
 
@@ -29,12 +30,13 @@ from heliostat.budget.solver import Solution, solve
 
 RESOLVE_S: Final = 6 * 3600.0
 """Between two solves when all goes as foreseen."""
-OTHER_DEMAND: Final = 0.25
-"""Demand that differs by this part from what the last solve saw is solved anew."""
 BUSY_FACTOR: Final = 3.0
 """An hour with this many times the median demand is one of a release."""
-BUSY_SLOTS: Final = 4
-"""Classes of such hours: at a release's peak lines are full that aren't a day later."""
+LEVELS: Final = 3
+"""Of demand, that busy hours are told apart by."""
+DAY_H: Final = 24
+BLOCK_H: Final = 8
+"""Hours of a day that are taken as alike."""
 HOUR_S: Final = 3600.0
 SLOPE_STEP_MS: Final = 1.0
 PRICE_STEP_MS: Final = 0.25
@@ -104,8 +106,10 @@ class _Memory:
     terrain: Terrain
     solution: Solution
     settled: Settled
-    now_bytes_per_s: Floats
     solved_s: float
+    now: Solution | None = None
+    """The last solution for the capacities alone."""
+    now_ms: dict[int, float] = field_of(default_factory=dict)
     spent: dict[int, float] = field_of(default_factory=dict)
     planned: dict[int, Floats] = field_of(default_factory=dict)
     feedback: dict[int, Feedback] = field_of(default_factory=dict)
@@ -129,9 +133,9 @@ class Planner:
             memory = self._memory = self._solve(terrain, look, dict(spent_bytes))
         else:
             self._follow(memory, look, spent_bytes)
+            self._fill_now(memory, look)
         budget_ms = {m: one.price_ms for m, one in memory.feedback.items() if one.price_ms > 0}
-        capacity = memory.settled.capacity_ms[0]
-        capacity_ms = {m: float(capacity[m]) for m in look.capacities if capacity[m] > 0}
+        capacity_ms = memory.now_ms
         price_ms = {
             m: budget_ms.get(m, 0.0) + capacity_ms.get(m, 0.0)
             for m in (budget_ms.keys() | capacity_ms.keys())
@@ -151,38 +155,51 @@ class Planner:
             return True
         if look.purses.keys() != memory.feedback.keys():
             return True
-        if any(purse.left_bytes <= 0 for purse in look.purses.values()):
-            return True
+        return any(purse.left_bytes <= 0 for purse in look.purses.values())
+
+    def _fill_now(self, memory: _Memory, look: Look) -> None:
+        """The capacities' prices for what is asked for now, at the budgets' prices as they are."""
         if not look.capacities:
-            return False
-        # Capacities bind now or they don't: what is asked for now decides.
-        before, now = memory.now_bytes_per_s.sum(), look.now_bytes_per_s.sum()
-        if abs(now - before) <= OTHER_DEMAND * before:
-            return False
+            memory.now_ms = {}
+            return
+        terrain = memory.terrain
         rates = terrain.demand(look.now_bytes_per_s)
-        uses = uses_by_rule(terrain.field, rates, memory.settled.price_ms())
-        binds = memory.settled.capacity_ms[0].any()
-        return bool(binds or any(uses[m] > rate for m, rate in look.capacities.items()))
+        count = len(memory.settled.budget_ms)
+        budget_ms = np.zeros(count)
+        for mirror, feedback in memory.feedback.items():
+            budget_ms[mirror] = feedback.price_ms
+        uses = uses_by_rule(terrain.field, rates, budget_ms)
+        if not memory.now_ms and all(uses[m] <= rate for m, rate in look.capacities.items()):
+            return
+        field = terrain.field
+        priced = np.where(field.mirror < 0, 0.0, np.append(budget_ms, 0.0)[field.mirror])
+        dearer = replace(field, cost_ms=field.cost_ms + priced)
+        problem = Problem(dearer, [Slot(rates, 1.0)], {}, look.capacities)
+        memory.now = solve(problem, memory.now)
+        settled = settle(problem, {}, memory.now.capacity_ms)
+        memory.is_met = memory.now.is_met
+        memory.now_ms = _named(settled.capacity_ms[0])
 
     def _solve(self, terrain: Terrain, look: Look, spent: dict[int, float]) -> _Memory:
-        slots = _slots(terrain, look)
+        slots, slot_of = _slots(terrain, look)
         problem = _problem(terrain, look, slots)
         start = self._memory.solution if self._memory else None
         solution = solve(problem, start)
         settled = settle(problem, solution.budget_ms, solution.capacity_ms)
-        memory = _Memory(terrain, solution, settled, look.now_bytes_per_s, look.now_s, spent)
+        memory = _Memory(terrain, solution, settled, look.now_s, spent=spent)
         rest = terrain.demand(look.ahead_bytes.sum(axis=0))
-        by_hour = _spread(look.ahead_bytes)
+        total = look.ahead_bytes.sum(axis=1)
         for mirror, purse in look.purses.items():
             price = float(settled.budget_ms[mirror])
             dearer = settled.budget_ms.copy()
             dearer[mirror] += SLOPE_STEP_MS
             use = uses_by_rule(terrain.field, rest, settled.budget_ms)[mirror]
             less = uses_by_rule(terrain.field, rest, dearer)[mirror]
-            memory.planned[mirror] = use * by_hour
+            memory.planned[mirror] = _by_hour(settled.use_bytes[:, mirror], slot_of, total)
             memory.feedback[mirror] = Feedback.of(
                 price, max(0.0, float(use - less)) / SLOPE_STEP_MS, purse.left_bytes
             )
+        memory.now_ms = _named(settled.capacity_ms[0])
         memory.is_met = solution.is_met
         return memory
 
@@ -195,23 +212,38 @@ class Planner:
             memory.feedback[mirror] = feedback.followed(spent, wanted)
 
 
-def _slots(terrain: Terrain, look: Look) -> list[Slot]:
-    """Now; the hours of releases that are foreseen; all other hours."""
+def _slots(terrain: Terrain, look: Look) -> tuple[list[Slot], NDArray[np.int64]]:
+    """Now; the hours of releases that are foreseen; all other hours. And each hour's slot."""
     now = Slot(terrain.demand(look.now_bytes_per_s * look.step_s), look.step_s)
     total = look.ahead_bytes.sum(axis=1)
     median = float(np.median(total)) if len(total) else 0.0
     busy = total > BUSY_FACTOR * median
     slots = [now]
+    slot_of = np.zeros(len(total), dtype=np.int64)
+    rest = look.ahead_bytes
     if busy.any() and look.capacities:
-        order = np.flatnonzero(busy)[np.argsort(total[busy])]
-        for some in np.array_split(order, min(BUSY_SLOTS, len(order))):
+        first = int(look.now_s // HOUR_S)
+        for some in _classes(total, np.flatnonzero(busy), first):
             ahead = look.ahead_bytes[some].sum(axis=0)
+            slot_of[some] = len(slots)
             slots.append(Slot(terrain.demand(ahead), HOUR_S * len(some)))
-        total_rest = look.ahead_bytes[~busy].sum(axis=0)
-    else:
-        total_rest = look.ahead_bytes.sum(axis=0)
-    slots.append(Slot(terrain.demand(total_rest), HOUR_S * len(total), has_capacity=False))
-    return slots
+        rest = look.ahead_bytes[~busy]
+    slot_of[slot_of == 0] = len(slots)
+    quiet = Slot(terrain.demand(rest.sum(axis=0)), HOUR_S * len(total), has_capacity=False)
+    return [*slots, quiet], slot_of
+
+
+def _classes(total: Floats, busy: NDArray[np.int64], first: int) -> list[NDArray[np.int64]]:
+    """Busy hours that are alike: of like demand, at a like time of day.
+
+    At a release's peak lines are full that aren't a day later, and where it is night others are.
+    """
+    order = busy[np.argsort(total[busy], kind="stable")]
+    found = []
+    for level in np.array_split(order, min(LEVELS, len(order))):
+        block = (first + level) % DAY_H // BLOCK_H
+        found += [level[block == one] for one in np.unique(block)]
+    return found
 
 
 def _problem(terrain: Terrain, look: Look, slots: Sequence[Slot]) -> Problem:
@@ -223,11 +255,13 @@ def _problem(terrain: Terrain, look: Look, slots: Sequence[Slot]) -> Problem:
     return Problem(terrain.field, slots, budgets, look.capacities)
 
 
-def _spread(ahead_bytes: Floats) -> Floats:
-    """How much of all that is ahead has come by the end of each hour, 0 to 1."""
-    total = ahead_bytes.sum(axis=1)
-    everything = float(total.sum())
-    if everything <= 0:
-        return np.linspace(0.0, 1.0, len(total) + 1)[1:]
-    spread: Floats = np.cumsum(total) / everything
-    return spread
+def _by_hour(use_bytes: Floats, slot_of: NDArray[np.int64], total: Floats) -> Floats:
+    """Cumulative bytes by hour of what each slot uses of one mirror, in proportion to demand."""
+    whole = np.bincount(slot_of, total, len(use_bytes))
+    part = np.divide(use_bytes, whole, out=np.zeros_like(use_bytes), where=whole > 0)
+    cumulative: Floats = np.cumsum(total * part[slot_of])
+    return cumulative
+
+
+def _named(prices: Floats) -> dict[int, float]:
+    return {int(mirror): float(prices[mirror]) for mirror in np.flatnonzero(prices)}

@@ -38,7 +38,7 @@ LEAST_GAP_SPREAD: Final = 0.15
 LEAST_NOT_YET: Final = 0.3
 """A release later than seven in ten are is expected less and less."""
 MOST_EXPECTED: Final = 12
-SQRT_2_PI: Final = math.sqrt(2 * math.pi)
+LEAST_CHANCE: Final = 0.05
 MOST_REMEMBERED: Final = 24
 
 
@@ -103,6 +103,9 @@ def expected_excess(
 ) -> Floats:
     """By hour, the expected excess of releases that nobody named yet, by their rhythm.
 
+    One that comes with some chance stands as a whole one of so much less time: its height decides
+    which lines are full, and a mean over its days would have none.
+
     `named` are the hours of releases that are announced or on their way: the rhythm goes on from
     the last of them. Where releases are announced `lead_h` before, none comes sooner than that.
     """
@@ -111,18 +114,25 @@ def expected_excess(
         return found
     now, end = float(hours[0]), float(hours[-1]) + 1
     due = max([known.last_hour, *named]) + known.gap_h
-    spread, volume = known.gap_spread_h, (known.peak - 1) * known.decay_h
+    spread = known.gap_spread_h
     for _ in range(MOST_EXPECTED):
-        if due - 3 * spread > end:
+        begin = now + lead_h
+        if due - 3 * spread > end or begin >= end:
             break
-        # Of a release that hasn't come yet; one that is very late isn't expected for sure any more.
-        chance = np.exp(-0.5 * ((hours + 0.5 - due) / spread) ** 2) / (spread * SQRT_2_PI)
-        not_yet = 0.5 * math.erfc((now - due) / (spread * math.sqrt(2)))
-        found += volume * chance / max(not_yet, LEAST_NOT_YET)
+        # Of a release that hasn't come yet; a very late one isn't expected for sure any more.
+        not_yet = max(_later(now, due, spread), LEAST_NOT_YET)
+        chance = (_later(begin, due, spread) - _later(end, due, spread)) / not_yet
+        if chance > LEAST_CHANCE:
+            at = min(max(due, begin), end - 1)
+            found += Surge(at, known.peak, known.decay_h * min(1.0, chance)).excess(hours)
         due += known.gap_h
         spread *= math.sqrt(2)
-    found[hours < now + lead_h] = 0.0
     return found
+
+
+def _later(hour: float, due: float, spread: float) -> float:
+    """The chance that a release that is due then comes later than `hour`."""
+    return 0.5 * math.erfc((hour - due) / (spread * math.sqrt(2)))
 
 
 def find(ratio: Floats, first_hour: int) -> tuple[list[Surge], NDArray[np.bool_]]:

@@ -43,6 +43,12 @@ class ManagerSection(Section):
     runs_jobs: bool = Field(
         default=True, description="false: scans are left to `heliostat worker` processes"
     )
+    budget_step_s: float = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        description="seconds between looks at budgets and prices of scarce bytes",
+    )
     report_listen: OptionalHostPort = Field(
         default="", description="address where edges report to; empty: nobody reports"
     )

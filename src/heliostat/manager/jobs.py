@@ -31,6 +31,10 @@ import structlog
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.boundary import Boundary
 from heliostat.manager.budgets.demand import SizeOf, Sizes
+from heliostat.manager.budgets.facts import read_facts, write_step
+from heliostat.manager.budgets.meters import Meters
+from heliostat.manager.budgets.releases import end_holds
+from heliostat.manager.budgets.step import BudgetWork, history_of
 from heliostat.manager.errors import UnknownMirrorError
 from heliostat.manager.places import NOT_FOUND_AGAIN_S, HostAddresses
 from heliostat.manager.probing.changes import Stamp, change_stamp
@@ -131,6 +135,8 @@ class Jobs:
         self._hosts_wanted = asyncio.Event()
         self._hosts_asked = asyncio.Event()
         self._stop = threading.Event()
+        self._budget_work = BudgetWork(loaded.config.manager.budget_step_s)
+        self._meters = Meters()
 
     @property
     def size_of(self) -> SizeOf:
@@ -162,6 +168,7 @@ class Jobs:
                     self._publish_when_wanted,
                     self._prune_now_and_then,
                     self._keep_lease,
+                    self._weigh_budgets,
                     self._pusher.run,
                 ):
                     group.create_task(part())
@@ -306,6 +313,39 @@ class Jobs:
             manifest = published.manifest
             log.info("published", version=manifest.version, **manifest.counts)
             self._pusher.published()
+
+    async def _weigh_budgets(self) -> None:
+        """Prices of scarce bytes, and how large allowances are."""
+        while True:
+            await self._boundary.guarded("budgets", self._budget_step)
+            await self._boundary.guarded("releases held back", self._end_holds)
+            step_s = self._loaded.config.manager.budget_step_s
+            await asyncio.sleep(step_s if self._publisher.state else min(step_s, WATCH_S))
+
+    async def _end_holds(self) -> None:
+        ended = await in_database(end_holds, self._catalogs.tables)
+        for release in ended:
+            log.info("release listed", tree=release.tree, version=release.version)
+            self._publish_wanted.set()
+
+    async def _budget_step(self) -> None:
+        now = datetime.now(UTC)
+        state = self._publisher.state
+        if state is None:
+            return
+        facts = await in_database(read_facts, now)
+        if not BudgetWork.is_wanted(facts):
+            return
+        await self._meters.read(facts, now)
+        history = await in_database(history_of, self._budget_work, now)
+        work = partial(self._budget_work.step, facts, state, history, now)
+        stepped = await self._in_thread(work)
+        if stepped.is_met:
+            self._boundary.forget("capacity")
+        elif self._boundary.is_news("capacity", "not met"):
+            log.warning("more is asked for than all lines take; the nearest are filled")
+        if await in_database(write_step, facts, stepped.outcomes, stepped.told, now):
+            self._publish_wanted.set()
 
     async def _keep_lease(self) -> None:
         """A manager that lives keeps on publishing, also when nothing changes for long."""

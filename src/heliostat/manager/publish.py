@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -24,6 +24,9 @@ from heliostat.geo.notices import notices
 from heliostat.geo.sources import load_places
 from heliostat.geo.table import PlaceTable
 from heliostat.geo.zones import ZoneTable, build_zones
+from heliostat.manager.budgets.facts import current_prices
+from heliostat.manager.budgets.ratios import completion_ratios, ratios_of
+from heliostat.manager.budgets.releases import held_back
 from heliostat.manager.database_errors import clear_database_errors
 from heliostat.manager.errors import DataFolderError
 from heliostat.manager.locks import only_one
@@ -33,6 +36,7 @@ from heliostat.manager.probing.records import KeptHoldings, statuses
 from heliostat.manager.publishing.lease import give_back, hold, holder_of
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.manager.trees import KeptCatalogs, load_catalogs, open_extras
+from heliostat.manager.unlisted import Unlisted
 from heliostat.model.holding import Holding
 from heliostat.model.mirror import (
     Endpoint,
@@ -47,6 +51,7 @@ from heliostat.state.documents import MirrorsDocument, parse
 from heliostat.state.errors import StateError
 from heliostat.state.keys import KEYS_FOLDER, KeyFolder
 from heliostat.state.manifest import Manifest
+from heliostat.state.opened import State
 from heliostat.state.remembered import Remembered
 from heliostat.state.store import PUBLISHED_FOLDER, StateStore
 
@@ -75,6 +80,10 @@ class Recorded:
     holdings: Mapping[str, Sequence[Holding]]
     fence: int
     """Number of our lease: the database says who may publish."""
+    scarcity_ms: Mapping[str, float] = field(default_factory=dict)
+    completion: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    held_back: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Tree → versions of releases whose files stay unlisted."""
 
 
 PlacesStamp = tuple[tuple[str, int, int, int], ...]
@@ -100,6 +109,7 @@ class Publisher:
         self._addresses = addresses or HostAddresses()
         self._holdings = KeptHoldings()
         self._remembered = Remembered()
+        self._unlisted = Unlisted()
         self._places: PlaceTable | None = None
         self._places_stamp: PlacesStamp | None = None
         self._zones: ZoneTable | None = None
@@ -139,12 +149,17 @@ class Publisher:
         """
         with clear_database_errors():
             fence = hold(self._holder(), self._published_fence())
+            stamp, mirrors = change_stamp(), list_mirrors()
+            learned = completion_ratios()
             return Recorded(
-                change_stamp(),
-                list_mirrors(),
+                stamp,
+                mirrors,
                 statuses(),
                 {tree.name: self._holdings.of(tree.name) for tree in self._loaded.config.trees},
                 fence,
+                current_prices(),
+                {one.name: ratios_of(one, learned) for one in mirrors if one.budget is not None},
+                held_back(),
             )
 
     def keep_lease(self) -> None:
@@ -186,6 +201,11 @@ class Publisher:
             for mirror in document.mirrors
             if not mirror.why_out
         }
+
+    @property
+    def state(self) -> State | None:
+        """The one that this publisher published last; None before that."""
+        return self._remembered.state
 
     def published_serving(self) -> frozenset[str]:
         """The mirrors that serve in the state this publisher last published; none before that."""
@@ -239,9 +259,10 @@ class Publisher:
             self._addresses.look_up(recorded.mirrors)
         mirrors = PlaceFiller(places, self._addresses).fill(recorded.mirrors)
         zones, networks = self._zones_for(places, mirrors)
+        catalogs = self._catalogs.tables if self._catalogs else load_catalogs(self._loaded)
         return Knowledge(
             trees=[section.to_tree() for section in self._loaded.config.trees],
-            catalogs=self._catalogs.tables if self._catalogs else load_catalogs(self._loaded),
+            catalogs=self._unlisted.without(catalogs, recorded.held_back),
             mirrors=mirrors,
             statuses=recorded.statuses,
             holdings=recorded.holdings,
@@ -249,6 +270,8 @@ class Publisher:
             networks=networks,
             notices=notices(places),
             extras=open_extras(self._loaded),
+            scarcity_ms=recorded.scarcity_ms,
+            completion=recorded.completion,
         )
 
     def _current_places(self) -> PlaceTable:

@@ -65,6 +65,8 @@ class World:
     zone_place: Callable[[int], tuple[Place, frozenset[int]]]
     price_ms: Sequence[float] = ()
     """By mirror: of slow lines and of scarce bytes, summed."""
+    scarcity_ms: Sequence[float] = ()
+    """By mirror: the part of it that is of scarce bytes."""
     fresh: frozenset[int] = frozenset()
     """Filesets of files that are new: mirrors with `first_hours` are their first choice."""
     broken: frozenset[Line] = frozenset()

@@ -1,8 +1,8 @@
 """The world of a scenario and a seed: mirrors, zones, and a year of demand.
 
 Zones are those of the built-in places, mirrors those of a list or drawn from the seed; demand has a
-day and a week, grows, is noisy (half of the noise's variance is common to all on a day, the other
-half of each zone and hour its own), and has releases.
+day and a week, grows, is noisy (a part of the noise's variance is common to all on a day, the rest
+is each zone's and hour's own), and has releases.
 
 Promises: the same scenario and seed give the same year.
 """
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heliostat.budget.classes import ZoneClasses, zone_classes
+from heliostat.budget.demand import weights_of
 from heliostat.budget.periods import period_of
 from heliostat.geo.countries import continent_of
 from heliostat.geo.sources import builtin_places
@@ -74,7 +75,7 @@ def make_year(scenario: Scenario, seed: int) -> Year:
     level, surges = _level(scenario, rng, history, hours)
     by_zone = level[:, None] * (weights[classes.group] * classes.part)[None, :]
     by_zone *= _day_curve(scenario, classes, len(level), int(scenario.begins.timestamp()))
-    sigma = scenario.demand.noise_sigma / np.sqrt(2)
+    sigma = scenario.demand.noise_sigma * np.sqrt(1 - scenario.demand.noise_common)
     by_zone *= rng.lognormal(-0.5 * sigma**2, sigma, by_zone.shape)
     hourly = by_zone * (1 + surges.mean_excess(np.arange(len(level))))[:, None]
     by_hour = np.zeros((len(level), len(classes.groups)))
@@ -134,7 +135,7 @@ def _weights(scenario: Scenario, classes: ZoneClasses) -> Floats:
         if weights.sum() <= 0:
             raise MirrorListError("[demand] weights: no country of them has any addresses")
     else:
-        weights = np.where([bool(group) for group in classes.groups], classes.addresses, 0.0) ** 0.7
+        weights = weights_of(classes.groups, classes.addresses)
     total: Floats = weights / weights.sum()
     return total
 
@@ -150,7 +151,7 @@ def _level(
     level *= (1 + demand.growth_per_year) ** ((at - history) / 8766)
     weekday = (at + int(scenario.begins.timestamp() // 3600) - history) / 24 % 7
     level *= 1 + demand.week_swing * np.cos(2 * np.pi * (weekday - 5) / 7)
-    sigma = demand.noise_sigma / np.sqrt(2)
+    sigma = demand.noise_sigma * np.sqrt(demand.noise_common)
     days = rng.lognormal(-0.5 * sigma**2, sigma, count // 24 + 1)
     level *= np.repeat(days, 24)[:count]
     number = round(count / MONTH_H * releases.per_month)

@@ -38,7 +38,9 @@ class DemandSection(_Section):
     bytes_per_day: float = Field(default=20e12, gt=0, le=MAX_BYTES)
     """On an ordinary day."""
     noise_sigma: float = Field(default=0.3, ge=0, le=2)
-    """Of a country's hour, in natural logarithms; half of its variance is common to a day."""
+    """Of a zone's hour, in natural logarithms."""
+    noise_common: float = Field(default=0.1, ge=0, le=1)
+    """Of its variance, what is common to all zones on a day."""
     day_swing: float = Field(default=0.45, ge=0, lt=1)
     week_swing: float = Field(default=0.15, ge=0, lt=1)
     growth_per_year: float = Field(default=0.2, ge=-0.9, le=10)
@@ -52,7 +54,7 @@ class ReleasesSection(_Section):
     per_month: float = Field(default=1.0, ge=0, le=10)
     peak: float = Field(default=50.0, ge=1, le=1000)
     """Times the ordinary demand."""
-    peak_sigma: float = Field(default=0.2, ge=0, le=2)
+    peak_sigma: float = Field(default=0.0, ge=0, le=2)
     decay_hours: float = Field(default=36.0, gt=0, le=1000)
     rise_hours: float = Field(default=1.0, ge=0, le=100)
     announced_days: float = Field(default=10.0, ge=0, le=100)

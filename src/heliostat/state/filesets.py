@@ -54,7 +54,7 @@ class FilesetMaker:
     """Makes the filesets of one tree, and makes them anew from what changed since."""
 
     def __init__(self) -> None:
-        self._catalog_key: tuple[str, int] | None = None
+        self._catalog_key: tuple[str, int, int, int] | None = None
         self._mirrors: tuple[str, ...] = ()
         self._applied: dict[str, _Applied] = {}
         self._fresh = BitMap()
@@ -76,8 +76,12 @@ class FilesetMaker:
         since, nor for a catalog that was made anew. A mirror that takes no files over some size
         doesn't count as a holder of larger ones. The same object again means: nothing changed.
         """
-        if self._catalog_key != (catalog.identity, catalog.version):
+        # a release that is held back leaves the catalog what it is, without some of its files
+        ids = int(catalog.file_ids.sum(dtype=np.uint64))
+        key = (catalog.identity, catalog.version, len(catalog), ids)
+        if self._catalog_key != key:
             self._begin(catalog)
+            self._catalog_key = key
         by_name = {mirror.name: mirror for mirror in mirrors}
         wanted = {h.mirror: h for h in holdings if h.mirror in by_name and h.tree == catalog.tree}
         is_same = self._mirrors == tuple(by_name)
@@ -114,7 +118,6 @@ class FilesetMaker:
         self._applied = {}
         self._fresh = BitMap()
         self._made = None
-        self._catalog_key = (catalog.identity, catalog.version)
 
     def _counting(self, catalog: CatalogTable, holding: Holding, max_file_bytes: int) -> BitMap:
         """The files of this catalog that the holding counts for."""

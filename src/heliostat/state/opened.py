@@ -208,6 +208,7 @@ def _open(store: StateStore, manifest: Manifest, previous: State | None) -> Stat
         filesets=[holders_of(text, len(mirrors.mirrors)) for text in shards_document.filesets],
         zone_place=_places(zones),
         price_ms=[mirror.price_ms + mirror.scarcity_ms for mirror in mirrors.mirrors],
+        scarcity_ms=[mirror.scarcity_ms for mirror in mirrors.mirrors],
         fresh=frozenset(shards_document.fresh),
         broken=frozenset(
             (mirror.name, endpoint.scheme, family)
