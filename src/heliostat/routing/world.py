@@ -47,6 +47,8 @@ class RoutedMirror:
     networks: frozenset[int] = frozenset()
     charged: bool = False
     """It has a budget: a node may send clients there against an allowance only."""
+    capacity_bytes_per_s: float = 0.0
+    """What its line takes of all nodes together; 0: no limit is known."""
     completion: tuple[float, ...] = ()
     """Of a file's bytes, what a redirect comes to, by `heliostat.model.budget.size_class`."""
 

@@ -268,6 +268,7 @@ def _mirror(mirror: Mirror, known: Knowledge, index_of: Mapping[str, int]) -> Mi
         why_out=_why_out(mirror, status),
         price_ms=status.price_ms if status else 0.0,
         scarcity_ms=known.scarcity_ms.get(mirror.name, 0.0),
+        capacity_bytes_per_s=mirror.capacity.usable_bytes_per_s if mirror.capacity else 0.0,
         charged=mirror.budget is not None,
         completion=list(known.completion.get(mirror.name, ())),
         only_beyond_ms=mirror.only_beyond_ms,

@@ -60,6 +60,8 @@ class MirrorDocument(Document):
     """Of a slow line."""
     scarcity_ms: float = 0.0
     """Of scarce bytes: what the budget and the capacity ask for now."""
+    capacity_bytes_per_s: float = 0.0
+    """Redirected bytes that its line takes, of all nodes together; 0: no limit is known."""
     charged: bool = False
     """It has a budget: a node sends clients there against an allowance only."""
     completion: list[float] = []

@@ -302,6 +302,7 @@ def _routed(document: MirrorDocument, networks: list[str], trees: Sequence[Tree]
         http=urls(Scheme.HTTP),
         networks=frozenset(document.networks),
         charged=document.charged,
+        capacity_bytes_per_s=document.capacity_bytes_per_s,
         completion=tuple(document.completion),
     )
 
