@@ -33,6 +33,7 @@ COMMANDS = {
     "worker": PARTS,
     "edge": PARTS,
     "explain": WHAT,
+    "simulate": WHAT,
     "backup": SAFETY,
     "restore": SAFETY,
 }
@@ -45,6 +46,8 @@ GROUPS = {
     "jobs": "Jobs: what runs on which worker, how far, what waits",
     "geo": "Places of addresses: lookup, show, update",
     "state": "The state edges run on: publish, show, verify",
+    "budget": "Budgets of scarce bytes: show, set",
+    "release": "Releases: announce, see whether telling people is safe",
     "node": "Nodes: add, list, show, drain, undrain, remove",
     "dns": "Records of the nodes: plan, apply, status",
     "failover": "The monitor on a node, for servers of DNS that check nobody",

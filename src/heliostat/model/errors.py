@@ -17,6 +17,12 @@ class HeliostatError(Exception):
     exit_code = EXIT_FAILED
 
 
+class UsageFaultError(HeliostatError):
+    """What was asked for can't be meant so; the message says how to ask."""
+
+    exit_code = EXIT_USAGE
+
+
 class RefusedError(HeliostatError):
     """A safety rule says no; the message says which and how to go on all the same."""
 

@@ -5,14 +5,17 @@ Promises: a fault names file, line, key and remedy, as in all configuration.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from heliostat.config.toml import read_toml, validate
+from heliostat.model.errors import UsageFaultError
 
 MAX_SEEDS: Final = 1000
 MAX_PERIODS: Final = 60
@@ -118,6 +121,52 @@ class Scenario(_Section):
     @property
     def begins(self) -> datetime:
         return datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
+
+
+def changed(
+    scenario: Scenario,
+    *,
+    seeds: int | None = None,
+    periods: int | None = None,
+    without: Sequence[str] = (),
+    add: Sequence[str] = (),
+    budget_bytes: float | None = None,
+    surge: float | None = None,
+    fail: Sequence[str] = (),
+) -> Scenario:
+    """The scenario with what-ifs; `fail` is "DE@240" or "DE@240+48": country, hour, hours.
+
+    Raises: UsageFaultError: one of them is out of its limits, or not of its form.
+    """
+    data = scenario.model_dump()
+    if seeds is not None:
+        data["seeds"] = seeds
+    if periods is not None:
+        data["periods"] = periods
+    data["mirrors"]["without"] = [*data["mirrors"]["without"], *without]
+    data["mirrors"]["add"] = [*data["mirrors"]["add"], *add]
+    if budget_bytes is not None:
+        data["cdn"] = {**(data["cdn"] or {}), "bytes_per_month": budget_bytes}
+        if budget_bytes == 0:
+            data["cdn"] = None
+    if surge is not None:
+        data["releases"]["peak"] = surge
+    for text in fail:
+        found = re.fullmatch(r"([A-Za-z]{2})@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?", text)
+        if found is None:
+            raise UsageFaultError(
+                f'--fail "{text}": write COUNTRY@HOUR or COUNTRY@HOUR+HOURS, as DE@240+48'
+            )
+        country, at, hours = found.groups()
+        data["failure"].append(
+            {"country": country, "at_hour": float(at), "hours": float(hours or 24)}
+        )
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageFaultError(f"{where}: {first['msg']}") from None
 
 
 def read_scenario(path: Path) -> Scenario:

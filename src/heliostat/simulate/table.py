@@ -74,7 +74,13 @@ def simulate(
     progress: Callable[[int, int], None] = lambda hour, hours: None,
 ) -> SeedResult:
     """The whole year of one seed. Raises: MirrorListError, ConfigError: the mirrors."""
-    year = make_year(scenario, seed)
+    return simulate_year(make_year(scenario, seed), seed, progress)
+
+
+def simulate_year(
+    year: Year, seed: int, progress: Callable[[int, int], None] = lambda hour, hours: None
+) -> SeedResult:
+    """The same of a year that is there."""
     run = Engine(year, lambda hour: progress(hour + 1, year.hours)).run()
     periods = period_hours(year, run)
     budgets = {
