@@ -162,6 +162,7 @@ def _steward_place(
             workers=count,
             restarts=around.restarts(),
             node=generation.node,
+            nodes=len(generation.config.nodes) or 1,
             make_collector=partial(make_collector, generation.section, held.folder),
             watch=_watch_settings(generation.config) if generation.section.watch else None,
             report=ReportSettings.of(

@@ -11,8 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from heliostat.routing.world import World
+
 BURST_S: Final = 10.0
 CALM_S: Final = 2.0
+
+
+def line_parts(world: World, nodes: int) -> dict[str, float]:
+    """Bytes a second that one of `nodes` may send each mirror which says what its line takes."""
+    return {
+        routed.mirror.name: routed.capacity_bytes_per_s / max(1, nodes)
+        for routed in world.mirrors
+        if routed.capacity_bytes_per_s > 0
+    }
 
 
 class LineGuard:

@@ -36,6 +36,7 @@ from heliostat.edge.processes.drains import Drains
 from heliostat.edge.processes.errors import ListenError
 from heliostat.edge.processes.figures import metrics_of, text_of
 from heliostat.edge.processes.hub import Hub
+from heliostat.edge.processes.lines import LineGuard, line_parts
 from heliostat.edge.processes.listeners import Listener, format_address, open_listener
 from heliostat.edge.processes.remarks import (
     LINES,
@@ -89,6 +90,8 @@ class StewardTask:
     """None: nothing is reported to a manager."""
     node: str = ""
     """Its name: whose ledger of allowances it is."""
+    nodes: int = 1
+    """How many share the mirrors' lines."""
     make_collector: Callable[[], Collector] | None = None
     """Called once the steward is at work: no other one writes to the spool then."""
 
@@ -116,6 +119,7 @@ class Steward:
         self._exchange = Exchange(
             Ledger(task.held.folder / ALLOWANCES_FOLDER, task.node), self._has_budgets
         )
+        self._lines = LineGuard()
         self._is_stopping = False
         self._restarts = task.restarts
         self._told: dict[str, Any] = {}
@@ -210,6 +214,7 @@ class Steward:
         if self._collector is not None:
             self._collector.use(state)
         self._sight.use(state)
+        self._lines.use(line_parts(state.router.world, self._task.nodes))
 
     def _settle(self) -> None:
         self._is_settled = True
@@ -232,6 +237,7 @@ class Steward:
         ]
         return {
             "down": self._sight.down,
+            "full": sorted(self._lines.full),
             "draining": bool(self._drains),
             "detail": detail[:LINES],
         }
@@ -293,6 +299,7 @@ class Steward:
             self._channel.send({"alive": True})
             if self._collector is not None:
                 self._collector.tick()
+                self._lines.tick(time.monotonic(), self._collector.totals.promised_bytes)
                 redirected = self._collector.redirected_since()
                 self._sight.counted(redirected, self._collector.suspicions)
             now_s = time.time()

@@ -234,6 +234,8 @@ class Worker:
             {(str(m), str(s), int(f)) for m, s, f in lines}
         ):
             self._keeper.renew()
+        if isinstance(full := message.get("full"), list):
+            self._handler.set_full([str(name) for name in full])
         if "draining" in message:
             self._is_drained = bool(message["draining"])
             self._set_draining()
@@ -315,6 +317,8 @@ class Worker:
             self._set_clock()
             self._channel.send({"alive": True})
             self._tell_steward()
+            if not self._link.is_up:
+                self._handler.set_full(())  # nobody says when they aren't any more
             for connection in list(self._connections.open):
                 if connection.is_overdue(self._clock.now_s):
                     _expire(connection)
