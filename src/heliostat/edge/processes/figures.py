@@ -35,6 +35,7 @@ SPECS: Final = (
     Spec("reports_failed_total", "counter", (), "Reports that it did not take."),
     Spec("allowance_given_bytes", "gauge", ("mirror", "part"), "What this node may spend of it."),
     Spec("allowance_taken_bytes", "gauge", ("mirror", "part"), "What of it workers took."),
+    Spec("line_full", "gauge", ("mirror",), "1: its line is full; others are asked instead."),
     Spec("watch_family_lacking", "gauge", ("family",), "1: this machine seems to lack it."),
 )
 

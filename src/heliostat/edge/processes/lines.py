@@ -41,6 +41,10 @@ class LineGuard:
         self._rates = rates
         self._buckets = {name: self._buckets.get(name, 0.0) for name in rates}
 
+    def figures(self) -> dict[str, dict[str, float]]:
+        """As `figures.metrics_of` takes them."""
+        return {"line_full": {name: name in self.full for name in self._rates}}
+
     def tick(self, now_s: float, promised: Mapping[str, int]) -> None:
         """About once a second, by a clock that only goes forward.
 

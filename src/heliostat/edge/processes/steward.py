@@ -399,7 +399,7 @@ class Steward:
                 "reports_total": {(): self._reporter.sent},
                 "reports_failed_total": {(): self._reporter.failed},
             }
-        values |= self._exchange.figures()
+        values |= self._exchange.figures() | self._lines.figures()
         return metrics_of(values | self._sight.figures() | self._sync.figures())
 
 
