@@ -34,6 +34,8 @@ BUSY_FACTOR: Final = 3.0
 """An hour with this many times the median demand is one of a release."""
 LEVELS: Final = 3
 """Of demand, that busy hours are told apart by."""
+ROUNDS_NOW: Final = 10
+"""Of settling what is asked for now: the next step goes on from there."""
 DAY_H: Final = 24
 BLOCK_H: Final = 8
 """Hours of a day that are taken as alike."""
@@ -176,7 +178,7 @@ class Planner:
         dearer = replace(field, cost_ms=field.cost_ms + priced)
         problem = Problem(dearer, [Slot(rates, 1.0)], {}, look.capacities)
         memory.now = solve(problem, memory.now)
-        settled = settle(problem, {}, memory.now.capacity_ms)
+        settled = settle(problem, {}, memory.now.capacity_ms, ROUNDS_NOW)
         memory.is_met = memory.now.is_met
         memory.now_ms = _named(settled.capacity_ms[0])
 

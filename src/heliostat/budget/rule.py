@@ -69,7 +69,10 @@ class Settled:
 
 
 def settle(
-    problem: Problem, budget_ms: Mapping[int, float], capacity_ms: tuple[Mapping[int, float], ...]
+    problem: Problem,
+    budget_ms: Mapping[int, float],
+    capacity_ms: tuple[Mapping[int, float], ...],
+    rounds: int = ROUNDS,
 ) -> Settled:
     """From a solver's prices to those at which edges keep to the limits.
 
@@ -84,7 +87,7 @@ def settle(
         for mirror, price in prices.items():
             made.capacity_ms[slot, mirror] = price
     best: tuple[float, Floats, Floats, Floats] | None = None
-    for round_number in range(ROUNDS):
+    for round_number in range(rounds):
         for slot, of_slot in enumerate(problem.slots):
             price_ms = made.price_ms(slot)
             made.use_bytes[slot] = uses_by_rule(problem.field, of_slot.demand_bytes, price_ms)
@@ -105,26 +108,40 @@ def _correct(
 ) -> tuple[float, Floats, Floats, Floats]:
     """How wrong the prices are (a part of a limit), what they were; `made` has the next ones."""
     was = made.budget_ms.copy(), made.capacity_ms.copy(), made.use_bytes.copy()
-    worst = 0.0
-
-    def step(prices: Floats, mirror: int, use: float, limit: float) -> None:
-        nonlocal worst
-        price = float(prices[mirror])
-        over = use / limit - 1 if limit > 0 else (1.0 if use > 0 else 0.0)
-        if over <= 0 and price <= 0:
-            return
-        at_most = price >= MAX_PRICE_MS and over > 0
-        if not at_most:
-            worst = max(worst, over if over > 0 else -over / 4)  # too dear is the lesser evil
-        move = problem.scale_ms * np.log(max(use, 1e-9) / max(limit, 1e-6))
-        move = min(MOST_STEP_MS, max(-MOST_STEP_MS, float(move))) * damping
-        prices[mirror] = min(MAX_PRICE_MS, max(0.0, price + move))
-
-    for mirror, left in problem.budgets.items():
-        step(made.budget_ms, mirror, float(made.use_bytes[:, mirror].sum()), left)
+    budgeted = np.array(sorted(problem.budgets), dtype=np.int64)
+    left = np.array([problem.budgets[mirror] for mirror in budgeted.tolist()])
+    whole = made.use_bytes[:, budgeted].sum(axis=0)
+    made.budget_ms[budgeted], worst = _moved(
+        made.budget_ms[budgeted], whole, left, problem.scale_ms, damping
+    )
+    limited = np.array(sorted(problem.capacities), dtype=np.int64)
+    rates = np.array([problem.capacities[mirror] for mirror in limited.tolist()])
     for number, slot in enumerate(problem.slots):
-        if slot.has_capacity:
-            for mirror, rate in problem.capacities.items():
-                use = float(made.use_bytes[number, mirror])
-                step(made.capacity_ms[number], mirror, use, rate * slot.seconds)
+        if slot.has_capacity and len(limited):
+            made.capacity_ms[number, limited], wrong = _moved(
+                made.capacity_ms[number, limited],
+                made.use_bytes[number, limited],
+                rates * slot.seconds,
+                problem.scale_ms,
+                damping,
+            )
+            worst = max(worst, wrong)
     return worst, *was
+
+
+def _moved(
+    prices: Floats, use: Floats, limit: Floats, scale_ms: float, damping: float
+) -> tuple[Floats, float]:
+    """The next prices, and how wrong these are: the most by which a limit isn't met.
+
+    What is dearer than need be is the lesser evil; a price that can't rise is no fault of ours.
+    """
+    if not len(prices):
+        return prices, 0.0
+    over = np.where(limit > 0, use / np.maximum(limit, 1e-300) - 1, np.where(use > 0, 1.0, 0.0))
+    counts = ((over > 0) | (prices > 0)) & ~((prices >= MAX_PRICE_MS) & (over > 0))
+    wrong = np.where(over > 0, over, -over / 4)
+    move = scale_ms * np.log(np.maximum(use, 1e-9) / np.maximum(limit, 1e-6))
+    move = np.clip(move, -MOST_STEP_MS, MOST_STEP_MS) * damping
+    moved: Floats = np.where(counts, np.clip(prices + move, 0.0, MAX_PRICE_MS), prices)
+    return moved, float(np.max(wrong, where=counts, initial=0.0))

@@ -69,7 +69,7 @@ def solve(problem: Problem, start: Solution | None = None) -> Solution:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=[(0.0, MAX_PRICE_MS / PRICE_UNIT_MS)] * len(prices),
-                options={"maxiter": MOST_STEPS, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-7},
+                options={"maxiter": MOST_STEPS, "maxcor": 10, "ftol": 1e-11, "gtol": 1e-6},
             )
             prices, steps = found.x * PRICE_UNIT_MS, int(found.nit)
             prices[prices < LEAST_PRICE_MS] = 0.0

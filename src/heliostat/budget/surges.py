@@ -82,7 +82,7 @@ def typical(surges: Sequence[Surge]) -> Typical:
     if not surges:
         return Typical()
     recent = sorted(surges, key=lambda surge: surge.at_hour)[-MOST_REMEMBERED:]
-    weight = 1.0 / (1.0 + len(recent)) ** 2  # the first release already says more than we guess
+    weight = 1.0 / (1.0 + len(recent)) ** 3  # the first release already says more than we guess
     peak = float(np.exp(np.median([np.log(surge.peak) for surge in recent])))
     decay = float(np.median([surge.decay_h for surge in recent]))
     gaps = np.diff([surge.at_hour for surge in recent])
@@ -159,19 +159,18 @@ def find(ratio: Floats, first_hour: int) -> tuple[list[Surge], NDArray[np.bool_]
 
 
 def _fitted(ratio: Floats, first_hour: int) -> Surge:
-    """Peak and decay of one surge by its hours."""
+    """Peak and decay of one surge by its hours: decay by how they fall, peak by their sum."""
     top = int(np.argmax(np.convolve(ratio, np.ones(3) / 3, mode="same")))
-    peak = float(min(MOST_PEAK, max(BEGINS_AT, np.median(ratio[max(0, top - 1) : top + 2]))))
+    peak = float(max(BEGINS_AT, np.median(ratio[max(0, top - 1) : top + 2])))
     after = np.maximum(ratio[top:] - 1, 1e-3)
     hours = np.arange(len(after), dtype=np.float64)
     usable = (after > ENDS_AT - 1) & (hours > 0)
+    decay = PRIOR_DECAY_H
     if usable.sum() >= LEAST_HOURS:
         fades = np.log((peak - 1) / after[usable])
         decay = float(np.median(hours[usable] / np.maximum(fades, 1e-2)))
-    else:
-        decay = PRIOR_DECAY_H
-    return Surge(
-        float(first_hour + max(0, top - 1)),
-        peak,
-        min(MOST_DECAY_H, max(LEAST_DECAY_H, decay)),
-    )
+    decay = min(MOST_DECAY_H, max(LEAST_DECAY_H, decay))
+    begin = int(np.argmax(ratio > BEGINS_AT))
+    since = np.arange(len(ratio) - begin) + 0.5
+    height = float((ratio[begin:] - 1).sum() / np.exp(-since / decay).sum())
+    return Surge(float(first_hour + begin), min(MOST_PEAK, max(BEGINS_AT, 1 + height)), decay)

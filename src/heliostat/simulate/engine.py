@@ -28,9 +28,9 @@ from heliostat.simulate.year import Year
 Floats = NDArray[np.float64]
 
 HOUR_S: Final = 3600.0
-STEPS_WHEN_BUSY: Final = 6
+STEPS_WHEN_BUSY: Final = 3
 """Steps in an hour of much demand: the manager plans by the last minutes' counts."""
-BUSY_LOAD: Final = 0.5
+BUSY_LOAD: Final = 0.7
 """Of what a line takes: from here on its hours are gone through in short steps."""
 NOTHING: Final = 1e-6
 ROUNDING_BYTES: Final = 2e6
