@@ -24,8 +24,8 @@ BUDGET_BYTES = 50 * MB
 STOP_BYTES = int(BUDGET_BYTES * 0.98)
 NEW = 10
 """Files that only the CDN has."""
-LEAST_LEFT_BYTES = 4 * MB
-"""Allowances are at least 1 MB, of two parts, in two purses."""
+LEAST_LEFT_BYTES = 8 * MB
+"""A grant is half of what is left, and at least 1 MB: of two parts, in two purses."""
 AMERICAN = "18.9.22.69"
 _agents = itertools.count()
 

@@ -138,7 +138,7 @@ def _moved(
     """
     if not len(prices):
         return prices, 0.0
-    over = np.where(limit > 0, use / np.maximum(limit, 1e-300) - 1, np.where(use > 0, 1.0, 0.0))
+    over = np.where(limit > 0, use / np.maximum(limit, 1.0) - 1, np.where(use > 0, 1.0, 0.0))
     counts = ((over > 0) | (prices > 0)) & ~((prices >= MAX_PRICE_MS) & (over > 0))
     wrong = np.where(over > 0, over, -over / 4)
     move = scale_ms * np.log(np.maximum(use, 1e-9) / np.maximum(limit, 1e-6))

@@ -20,8 +20,11 @@ from heliostat.budget.rule import settle, shares_by_rule
 from heliostat.budget.solver import solve
 from heliostat.simulate.network import Network
 
-BINS: Final = 8
-"""Classes of busy hours: those of like demand share prices of capacity, which can only help."""
+LEVELS: Final = 8
+"""Of demand, that busy hours are told apart by; hours of a class share prices of capacity, and a
+line's room, which can only help."""
+BLOCK_H: Final = 3
+"""Hours of a day that are taken as alike."""
 HOUR_S: Final = 3600.0
 MOST_PART: Final = 0.5
 """Hours in which a line is filled so far at the prices of quiet ones count as busy."""
@@ -85,7 +88,12 @@ def _slots(network: Network, demand: Floats, rates: dict[int, float]) -> list[Sl
         quiet = demand[~busy].sum(axis=0)
         slots.append(Slot(quiet, HOUR_S * int((~busy).sum()), has_capacity=False))
     if busy.any():
-        order = np.argsort(total[busy])
-        parts = np.array_split(np.flatnonzero(busy)[order], min(BINS, int(busy.sum())))
-        slots += [Slot(demand[some].sum(axis=0), HOUR_S * len(some)) for some in parts]
+        hours = np.flatnonzero(busy)
+        order = hours[np.argsort(total[hours], kind="stable")]
+        for level in np.array_split(order, min(LEVELS, len(order))):
+            block = level % 24 // BLOCK_H
+            slots += [
+                Slot(demand[some].sum(axis=0), HOUR_S * len(some))
+                for some in (level[block == one] for one in np.unique(block))
+            ]
     return slots

@@ -109,7 +109,7 @@ class Scenario(_Section):
     periods: int = Field(default=12, ge=1, le=MAX_PERIODS)
     """Months."""
     seeds: int = Field(default=20, ge=1, le=MAX_SEEDS)
-    zones: int = Field(default=300, ge=10, le=5000)
+    zones: int = Field(default=160, ge=10, le=5000)
     history_weeks: int = Field(default=8, ge=0, le=52)
     """Counted before the start: what forecasts begin with."""
     demand: DemandSection = DemandSection()
