@@ -106,7 +106,10 @@ def linear(problem: Problem) -> float:
             ),
         )
     )
-    rows, cols, values, limits = [], [], [], []
+    rows: list[int] = []
+    cols: list[int] = []
+    values: list[float] = []
+    limits: list[float] = []
     for number, slot in enumerate(slots):
         if slot.has_capacity:
             for one, rate in problem.capacities.items():

@@ -21,7 +21,7 @@ from typing import Final
 
 MAX_GRANTS: Final = 10_000
 """Of one budget and period; an operator that replaces nodes faster than that has other troubles."""
-LEAST_GRANT_BYTES: Final = 1_000_000
+LEAST_GRANT_BYTES: Final = 100_000
 """Less is not worth a message, and nobody can spend it."""
 
 

@@ -2,8 +2,8 @@
 
 Theory. What a node holds and doesn't spend is lost to the others until it reports or the period
 ends. So a node gets what it is foreseen to spend in HORIZON_S, which shrinks with the period's
-rest, and never more than its part of half of what is left: the last bytes are given out in smaller
-and smaller parts, and what can be stranded shrinks with them.
+rest, and, unless it is the only one, never more than its part of half of what is left: the last
+bytes are given out in smaller and smaller parts, and what can be stranded shrinks with them.
 
 Promises: pure.
 """
@@ -70,5 +70,5 @@ def top_up(
         return 0
     horizon_s = max(LEAST_HORIZON_S, min(HORIZON_S, period_left_s * HORIZON_PART))
     wanted = max(planned_bytes_per_s * horizon_s, 2 * LARGE_FILE_BYTES)
-    wanted = min(wanted, left_bytes / (2 * nodes))
+    wanted = min(wanted, left_bytes if nodes == 1 else left_bytes / (2 * nodes))
     return int(wanted - free_bytes) if free_bytes < wanted / 2 else 0

@@ -35,6 +35,13 @@ MIRRORS = (
 )
 
 
+CDN = DemoMirror("cdn", "everywhere", "", 0.0, 0.0, "127.0.0.17")
+"""Sponsored, with a tiny budget: for those who have no mirror near, and files nobody else has."""
+CDN_BEYOND_MS = 60
+"""It is used only where no mirror is within this."""
+FALLBACK_ADDRESS = "127.0.0.18"
+
+
 @dataclass(frozen=True, slots=True)
 class DemoClient:
     """A person somewhere: `address` is in a university's network there."""
@@ -55,3 +62,6 @@ CLIENTS = (
     DemoClient("Seoul", "147.46.10.1", "tokyo.jp"),
     DemoClient("São Paulo", "143.107.0.1", "saopaulo.br"),
 )
+FAR_AWAY = "Sydney"
+FAR_NETWORK = "129.78.{}.1"
+"""Of a university there; another /24 for each person."""

@@ -26,6 +26,7 @@ from heliostat.demo.download import Download, download, explain
 from heliostat.demo.files import DemoTree, collect
 from heliostat.demo.places import CLIENTS, MIRRORS, DemoClient, Health
 from heliostat.demo.process import DemoError
+from heliostat.demo.scarce import show_spends, spend
 from heliostat.demo.stage import LIVENESS_S, TREE_NAME, Stage
 from heliostat.model.catalog import CatalogTable
 from heliostat.model.mirror import MirrorState
@@ -65,7 +66,9 @@ def run_demo(data_dir: Path, tree: Path | None, *, once: bool, console: Console)
         _step(console, "tree", f"{found.origin} in {found.root}")
         with Stage(data_dir, found.root) as stage:
             servers = stage.start_mirrors(status.update)
-            _step(console, "mirrors", f"{len(MIRRORS)} on 127.0.0.11 to .16, by {servers}")
+            _step(
+                console, "mirrors", f"{len(MIRRORS)} and a CDN on 127.0.0.11 to .17, by {servers}"
+            )
             stage.write_config()
             _setup_manager(stage)
             _prepare(stage, console, status.update)
@@ -81,6 +84,11 @@ def run_demo(data_dir: Path, tree: Path | None, *, once: bool, console: Console)
             console.print(_table(rows))
             wrong = [row for row in rows if not row.is_right]
             _conclude(console, rows, wrong)
+            with console.status("spending the CDN's budget"):
+                spends = asyncio.run(spend(stage))
+            show_spends(console, stage, spends)
+            if not all(one.is_right for one in spends):
+                wrong = wrong or rows
             if once:
                 return 1 if wrong else 0
             _invite(console, stage, path)
@@ -232,6 +240,7 @@ def _invite(console: Console, stage: Stage, path: str) -> None:
         f"curl -sI -H 'X-Forwarded-For: {address}' {url}",
         f"curl -s -H 'X-Forwarded-For: {address}' {url}.meta4",
         f"heliostat --config {stage.config} mirror list",
+        f"heliostat --config {stage.config} budget show",
         f"heliostat --config {stage.config} explain {shlex.quote(path)} --ip {address}",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -16,7 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from heliostat.demo.places import MIRRORS, DemoMirror, Health
+from heliostat.demo.places import (
+    CDN,
+    CDN_BEYOND_MS,
+    FALLBACK_ADDRESS,
+    MIRRORS,
+    DemoMirror,
+    Health,
+)
 from heliostat.demo.process import DemoError, ServerProcess, free_port
 from heliostat.demo.servers import NginxServer, RsyncServer, http_server
 
@@ -26,6 +33,13 @@ SPARE_SHARE: Final = 1.1
 """Free space wanted beyond the copies themselves."""
 
 PREFERRED_PORT: Final = 8080
+LEAST_OTHERS: Final = 2
+PAID_DOWNLOADS: Final = 4
+"""Of the newest file, that the CDN's budget is for."""
+PAID_FROM_RESERVE: Final = 2
+"""Of the file that only the CDN has, that its reserve is for."""
+LEAST_BUDGET_BYTES: Final = 400_000
+"""Smaller budgets aren't given out."""
 Say = Callable[[str], None]
 
 
@@ -55,6 +69,7 @@ class Stage:
         self.mirror_files = data_dir / "mirrors.d"
         self._exits = contextlib.ExitStack()
         self.servers: dict[str, list[ServerProcess]] = {}
+        self.fallback_port = free_port(FALLBACK_ADDRESS)
         self._reserved = _reserve_port()
         self.edge_port = int(self._reserved.getsockname()[1])
         self._exits.callback(self._reserved.close)
@@ -82,18 +97,36 @@ class Stage:
         newest = max(files, key=lambda path: (path.stat().st_mtime, str(path)))
         return newest.relative_to(self.root)
 
+    def only_at_the_cdn(self) -> Path | None:
+        """A file that no mirror has but the CDN; None where the tree is too small for one."""
+        files = sorted(p for p in self.root.rglob("*") if p.is_file() and not p.is_symlink())
+        newest = self.root / self.newest()
+        others = [path for path in files if path != newest and path.stat().st_size > 0]
+        if len(others) < LEAST_OTHERS:
+            return None
+        others.sort(key=lambda path: path.stat().st_size)
+        large = [path for path in others if path.stat().st_size >= LEAST_BUDGET_BYTES]
+        return (large[0] if large else others[-1]).relative_to(self.root)
+
     def start_mirrors(self, say: Say) -> str:
         """Fills and starts every mirror; says with which servers."""
         self._check_space()
-        shutil.rmtree(self.data_dir / "mirrors", ignore_errors=True)
+        # Anew each time: ports of before are others', and the CDN's budget of the month is spent.
+        for former in ("mirrors", "data"):
+            shutil.rmtree(self.data_dir / former, ignore_errors=True)
         newest = self.newest()
         self.mirror_files.mkdir(parents=True, exist_ok=True)
         for old in self.mirror_files.glob("*.toml"):
             old.unlink()
         with_rsync = RsyncServer.available()
-        for mirror in MIRRORS:
+        lacking = self.only_at_the_cdn()
+        for mirror in (*MIRRORS, CDN):
             say(f"starting {mirror.name}")
-            self._start(mirror, newest, with_rsync=with_rsync)
+            self._start(mirror, newest, lacking, with_rsync=with_rsync)
+        fallback = http_server(
+            self.root, FALLBACK_ADDRESS, self.fallback_port, self.data_dir / "servers" / "fallback"
+        )
+        self._exits.enter_context(fallback)
         http = "nginx" if NginxServer.available() else "a small server of our own (no nginx here)"
         rsync = "rsyncd" if with_rsync else "no rsync here: scans ask for each file with HEAD"
         return f"{http}, {rsync}"
@@ -122,6 +155,7 @@ trusted_proxies = ["127.0.0.0/8"]   # so that X-Forwarded-For can play a client 
 [[tree]]
 name = "{TREE_NAME}"
 root = {_toml_string(str(self.root.absolute()))}
+fallback = ["http://{FALLBACK_ADDRESS}:{self.fallback_port}/"]
 publisher = "Heliostat's demo"
 torrents = ["*.iso", "*.img", "*.bin", "*.whl"]
 sums = ["sha256"]
@@ -132,7 +166,9 @@ order = "debian"
 """
         )
 
-    def _start(self, mirror: DemoMirror, newest: Path, *, with_rsync: bool) -> None:
+    def _start(
+        self, mirror: DemoMirror, newest: Path, lacking: Path | None, *, with_rsync: bool
+    ) -> None:
         folder = self.data_dir / "mirrors" / mirror.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         port = free_port(mirror.address)
@@ -142,6 +178,8 @@ order = "debian"
             _copy(self.root, folder)
             if mirror.health is Health.STALE:
                 (folder / newest).unlink()
+            if lacking is not None and mirror is not CDN:
+                (folder / lacking).unlink()
             work_dir = self.data_dir / "servers" / mirror.name
             http = http_server(folder, mirror.address, port, work_dir / "http")
             self.servers[mirror.name].append(self._exits.enter_context(http))
@@ -152,7 +190,36 @@ order = "debian"
                 urls["rsync"] = rsync.url
         self._write_mirror_file(mirror, urls)
 
+    def cdn_bytes(self) -> tuple[int, int]:
+        """The CDN's budget, and its reserve: some downloads of the newest file, and of its own."""
+        size, lacking = (self.root / self.newest()).stat().st_size, self.only_at_the_cdn()
+        own = (self.root / lacking).stat().st_size if lacking is not None else 0
+        reserve = max(PAID_FROM_RESERVE * own, LEAST_BUDGET_BYTES)
+        return max(PAID_DOWNLOADS * size, reserve) + reserve, reserve
+
+    def _write_cdn_file(self, urls: dict[str, str]) -> None:
+        total, reserve = self.cdn_bytes()
+        lines = [
+            f'name = "{CDN.name}"',
+            'kind = "cdn"',
+            'sponsor = "a sponsor, as far as a few downloads go"',
+            "[budget]",
+            f"bytes_per_month = {total}",
+            f"reserve_share = {reserve / total}",
+            "stop_share = 1.0",
+            "completion = 1.0",
+            "[priority]",
+            f"only_beyond_ms = {CDN_BEYOND_MS}",
+            "[[url]]",
+            f'tree = "{TREE_NAME}"',
+            *(f'{scheme} = "{url}"' for scheme, url in urls.items()),
+        ]
+        (self.mirror_files / f"{CDN.name}.toml").write_text("\n".join(lines) + "\n")
+
     def _write_mirror_file(self, mirror: DemoMirror, urls: dict[str, str]) -> None:
+        if mirror is CDN:
+            self._write_cdn_file(urls)
+            return
         lines = [
             f'name = "{mirror.name}"',
             f'sponsor = "a mirror in {mirror.city}"',
@@ -167,7 +234,7 @@ order = "debian"
 
     def _check_space(self) -> None:
         size = sum(p.stat().st_size for p in self.root.rglob("*") if p.is_file())
-        copies = sum(mirror.health is not Health.DEAD for mirror in MIRRORS)
+        copies = 1 + sum(mirror.health is not Health.DEAD for mirror in MIRRORS)
         needed = int(size * copies * SPARE_SHARE)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.data_dir).free

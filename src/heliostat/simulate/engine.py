@@ -34,7 +34,7 @@ BUSY_LOAD: Final = 0.7
 """Of what a line takes: from here on its hours are gone through in short steps."""
 NOTHING: Final = 1e-6
 ROUNDING_BYTES: Final = 2e6
-"""An allowance is given in whole bytes, and not below a million."""
+"""An allowance is given in whole bytes, and not below a hundred thousand."""
 ALMOST: Final = 0.97
 """Of a line: as good as full."""
 MOST_PARTS: Final = 40

@@ -46,8 +46,9 @@ RATE_OVER_S: Final = 600.0
 """What is asked for now is the mean of so long: nodes send their counts every few minutes."""
 COMPLETE_AFTER: Final = timedelta(minutes=20)
 """An hour is taken as counted when it is over for so long."""
-BYTES_PER_HOUR_AT_FIRST: Final = 1e12 / 24
-"""Foreseen where nothing was counted yet; after two days what was counted says it."""
+BYTES_PER_HOUR_AT_FIRST: Final = 1.0
+"""Foreseen where nothing was counted yet: nothing is dear before somebody asked for it. The first
+counted hours say how much it is; until then the allowances alone bound what is spent."""
 MOST_SAMPLES: Final = 600
 
 Floats = NDArray[np.float64]
