@@ -167,7 +167,7 @@ def _lines(view: BudgetView, now: datetime) -> list[tuple[str, str]]:
     if not view.price_ms and not view.capacity_ms:
         price = "none: nothing is scarce"
     lines.append(("price now", price))
-    if view.saved_ms_per_gb is not None:
+    if view.saved_ms_per_gb is not None and view.saved_ms_per_gb >= 0.5:
         lines.append(("saves", f"{view.saved_ms_per_gb:.0f} ms × GB of demand for each GB"))
     large = f"{view.completion[-1]:.0%} of a large file"
     source = "set" if budget.completion else "learned" if view.completion[-1] != 1 else "at first"

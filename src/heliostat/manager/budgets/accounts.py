@@ -165,7 +165,8 @@ def _exchanged(
     if more >= LEAST_GRANT_BYTES:
         grant = ledger.give(grant, Part.GENERAL, more, account.general_limit_bytes)
     reserve_left = account.reserve_limit_bytes - ledger.committed_bytes(Part.RESERVE)
-    wanted = int(max(0, reserve_left) * RESERVE_PART / nodes)
+    part = 1.0 if nodes == 1 else RESERVE_PART / nodes
+    wanted = int(max(0, reserve_left) * part)
     if wanted >= LEAST_GRANT_BYTES and grant.free(Part.RESERVE) < wanted / 2:
         grant = ledger.give(grant, Part.RESERVE, wanted, account.reserve_limit_bytes)
     save_ledger(account, ledger)
