@@ -44,7 +44,7 @@ def test_budgets_and_capacities_are_kept_and_priced_only_where_they_bind(
     demand = demand_of(seed, 30)
     total = float(demand.sum())
     budgets = {CDN: total * budget_part}
-    capacities = {index: total / 7 * room for index in range(1, 8)}
+    capacities = dict.fromkeys(range(1, 8), total / 7 * room)
     problem = Problem(field, [Slot(demand, 1.0)], budgets, capacities)
     found = solve(problem)
     use = found.use_bytes[0]

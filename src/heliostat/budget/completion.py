@@ -60,7 +60,7 @@ def learn(known: Completion, windows: Sequence[Window]) -> Completion:
     for window in windows:
         sent = [ratio * part for ratio, part in zip(learned, window.redirected_bytes, strict=True)]
         total = sum(sent)
-        if sum(window.redirected_bytes) < LEAST_WINDOW_BYTES or window.provider_bytes <= 0:
+        if sum(window.redirected_bytes) < LEAST_WINDOW_BYTES or window.provider_bytes < 1:
             continue
         wrong = math.log(window.provider_bytes / total)
         heaviest = max(sent)

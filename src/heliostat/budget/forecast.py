@@ -120,7 +120,8 @@ class Forecaster:
     def ordinary(self, from_hour: int, hours: int) -> Floats:
         """(hours, groups): what is foreseen without releases."""
         at = np.arange(from_hour, from_hour + hours)
-        weeks = np.maximum(at - max(self._newest, from_hour - 1), 0) / WEEK_H
+        newest = self._newest if self._newest >= 0 else from_hour
+        weeks = np.maximum(at - newest, 0) / WEEK_H
         damped = (1 - TREND_DAMPING**weeks) / (1 - TREND_DAMPING)
         total = self._level * self._week[at % WEEK_H] * np.exp(self._trend * damped)
         found: Floats = total[:, None] * self._parts[at % DAY_H]

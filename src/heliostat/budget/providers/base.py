@@ -8,6 +8,7 @@ redirect.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import stat
 from collections.abc import Mapping
@@ -29,7 +30,6 @@ MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 MAX_TOKEN_BYTES: Final = 4096
 MAX_FIGURE: Final = 10**19
 """Bytes; ten exabytes a month is nobody's figure."""
-LOOPBACK: Final = ("127.", "[::1]", "::1", "localhost")
 
 
 class FaultKind(StrEnum):
@@ -138,7 +138,7 @@ class Asker:
 
     def _token(self, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.hostname or "").startswith(LOOPBACK):
+        if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
             raise self._error(FaultKind.TOKEN, "gets its token over https only; mend its url")
         path = Path(self._token_file)
         try:
@@ -152,12 +152,26 @@ class Asker:
         if mode & 0o007:
             raise self._error(FaultKind.TOKEN, f"needs a token that is secret: chmod 600 {path}")
         token = raw.decode("ascii", "replace").strip()
-        if not token or len(raw) > MAX_TOKEN_BYTES or not token.isprintable():
+        is_plain = token.isascii() and token.isprintable()
+        if not token or len(raw) > MAX_TOKEN_BYTES or not is_plain:
             raise self._error(FaultKind.TOKEN, f"needs a token in {path}; there is none in it")
         return token if self._header != "Authorization" else f"Bearer {token}"
 
     def _error(self, kind: FaultKind, what: str) -> ProviderError:
         return ProviderError(kind, f"{self._who} {what}")
+
+
+def shown(url: str) -> str:
+    """A URL as errors name it: without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes | None:

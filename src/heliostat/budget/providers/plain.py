@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from heliostat.budget.providers.base import Asker, Reading
+from heliostat.budget.providers.base import Asker, Reading, shown
 from heliostat.model.budget import ProviderSource
 
 LATE: Final = timedelta(minutes=5)
@@ -16,7 +16,7 @@ class PlainJson:
     """`query` names the figure: keys and list indexes, dotted, as in "usage.months.0.bytes"."""
 
     def __init__(self, source: ProviderSource, mirror: str) -> None:
-        self._asker = Asker(f"{source.url} (for {mirror})", source.token_file)
+        self._asker = Asker(f"{shown(source.url)} (for {mirror})", source.token_file)
         self._url, self._keys = source.url, source.query.split(".")
         self._late = timedelta(seconds=source.delay_s) if source.delay_s else LATE
 
