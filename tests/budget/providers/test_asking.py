@@ -17,7 +17,7 @@ from tests.probe.helpers import Handler, serving
 
 NOW = datetime(2026, 11, 23, 10, 20, 30, tzinfo=UTC)
 RESET = datetime(2026, 11, 1, tzinfo=UTC)
-SECRET = "a-token-that-nobody-may-see"  # noqa: S105  of a test
+SECRET = "a-token-that-nobody-may-see"
 
 
 async def ask(source: ProviderSource) -> Reading:
