@@ -241,6 +241,29 @@ async def test_what_ends_with_the_period_is_not_spent_after_it(tmp_path: Path) -
     assert not purse.charge("cdn", 10)
 
 
+async def test_a_period_ends_for_one_mirror_however_busy_another_is(tmp_path: Path) -> None:
+    clock = Clock()
+    ledger = clock.ledger(tmp_path)
+    mine = ledger.read().purse
+    ledger.accept([given_to("ends", 1, 1_000, purse=mine, ends_s=1_010.0)])
+    ledger.accept([given_to("busy", 1, 10**9, purse=mine)])
+    purse = Purse(ledger, 1)
+    purse.use(["ends", "busy"])
+    task = asyncio.create_task(purse.run())
+    await until(lambda: purse.charge("ends", 1))
+    clock.go(10.0)
+
+    def is_over() -> bool:
+        left_bytes = purse.pocket("busy").left_bytes
+        if left_bytes > 1:
+            assert purse.charge("busy", left_bytes - 1)  # it wants more all the time
+        return purse.is_spent("ends")
+
+    await until(is_over)
+    assert not purse.charge("ends", 1)
+    task.cancel()
+
+
 async def test_a_clean_end_gives_back_what_is_left(tmp_path: Path) -> None:
     purse = setting(tmp_path, 1_000_000)
     await filled(purse)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -151,13 +152,14 @@ class Purse:
         if self._ledger is None:
             await asyncio.Event().wait()
             return
+        look_at_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), LOOK_S)
-            is_look = not self._wanted.is_set()
             self._wanted.clear()
-            if is_look:
+            if time.monotonic() >= look_at_s:  # however much is wanted meanwhile
                 self._look(self._ledger)
+                look_at_s = time.monotonic() + LOOK_S
             try:
                 await self._fill(self._ledger)
             except OSError as error:
