@@ -357,9 +357,10 @@ def test_a_mirror_whose_line_is_full_is_used_where_there_is_no_other(tmp_path: P
     assert host_of(edge.ask("/big", german)) == b"de.example"
 
 
-def test_a_full_line_does_not_open_the_reserve(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/big", "/big?the-long-way"])
+def test_a_full_line_does_not_open_the_reserve(tmp_path: Path, path: str) -> None:
     edge = Edge(tmp_path, general=1_000, reserve=100_000)
     edge.handler.set_full(["de.example", "us.example"])
-    hosts = [host_of(edge.ask("/big", "198.51.100.7")) for _ in range(5)]
+    hosts = [host_of(edge.ask(path, "198.51.100.7")) for _ in range(5)]
     assert hosts == [CDN, *[b"de.example"] * 4]
     assert edge.left(RESERVE) == 100_000

@@ -246,7 +246,7 @@ async def test_a_period_ends_for_one_mirror_however_busy_another_is(tmp_path: Pa
     ledger = clock.ledger(tmp_path)
     mine = ledger.read().purse
     ledger.accept([given_to("ends", 1, 1_000, purse=mine, ends_s=1_010.0)])
-    ledger.accept([given_to("busy", 1, 10**9, purse=mine)])
+    ledger.accept([given_to("busy", 1, 1 << 60, purse=mine)])
     purse = Purse(ledger, 1)
     purse.use(["ends", "busy"])
     task = asyncio.create_task(purse.run())
@@ -261,6 +261,9 @@ async def test_a_period_ends_for_one_mirror_however_busy_another_is(tmp_path: Pa
 
     await until(is_over)
     assert not purse.charge("ends", 1)
+    busy = ledger.read().current("busy")
+    assert busy is not None
+    assert busy.left(GENERAL) > 1, "it was still wanted then"
     task.cancel()
 
 
