@@ -359,7 +359,7 @@ def test_a_mirror_whose_line_is_full_is_used_where_there_is_no_other(tmp_path: P
 
 @pytest.mark.parametrize("path", ["/big", "/big?the-long-way"])
 def test_a_full_line_does_not_open_the_reserve(tmp_path: Path, path: str) -> None:
-    edge = Edge(tmp_path, general=1_000, reserve=100_000)
+    edge = Edge(tmp_path, general=1_500, reserve=100_000)
     edge.handler.set_full(["de.example", "us.example"])
     hosts = [host_of(edge.ask(path, "198.51.100.7")) for _ in range(5)]
     assert hosts == [CDN, *[b"de.example"] * 4]
