@@ -61,6 +61,8 @@ class Reading:
     is_partial: bool = False
     """The provider may still add to what it says of the time before `until`."""
     detail: str = ""
+    by_hand: bool = False
+    """A person said so."""
 
 
 class Provider(Protocol):

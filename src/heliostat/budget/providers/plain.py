@@ -8,7 +8,7 @@ from typing import Any, Final
 from heliostat.budget.providers.base import Asker, Reading, shown
 from heliostat.model.budget import ProviderSource
 
-LATE: Final = timedelta(minutes=5)
+LATE: Final = timedelta(hours=1)
 """How old such a figure is taken to be, unless `delay_s` says it."""
 
 

@@ -46,6 +46,7 @@ def readings_of(mirror: str, period_start: datetime) -> list[Reading]:
             row.read_at.astimezone(UTC),
             row.is_partial,
             row.detail,
+            row.by_hand,
         )
         for row in found.order_by("read_at")
     ]
