@@ -94,9 +94,14 @@ class Ledger:
     def reported(self, node: str, purse: str, epoch: int, taken: Mapping[Part, int]) -> int:
         """What a purse says it took of an epoch; returns the bytes that are news.
 
-        Of an epoch we never gave it (of another period or budget) nothing is taken.
+        Of an epoch we never gave it (of another period or budget) nothing is taken. One that is
+        later than any we know was given by a ledger that we forgot (the manager was restored from
+        an older backup): what was taken of it is spent, and such numbers aren't used again.
         """
         grant = self._grants.get((purse, epoch))
+        if grant is None and epoch > self._last_epoch and len(self._grants) < MAX_GRANTS:
+            self._last_epoch = epoch
+            grant = Grant(node, purse, epoch)
         if grant is None or grant.node != node:
             return 0
         higher = {part: max(grant.taken[part], taken.get(part, 0)) for part in PARTS}
