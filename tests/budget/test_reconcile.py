@@ -103,7 +103,7 @@ def test_a_small_fall_is_a_correction_when_it_stays_for_a_day() -> None:
 
 def test_a_count_that_began_anew_is_never_taken_for_this_periods() -> None:
     before = [reading(9 * GB * n, n) for n in range(1, 101)]
-    after = [reading(9 * GB * (n - 100), n) for n in range(101, 700)]
+    after = [reading(9 * GB * (n - 100.4), n) for n in range(101, 700)]
     for hours in (101, 130, 190, 205, 400, 699):
         found = spent_at(hours, [*before, *after[: hours - 100]])
         assert found.provider_bytes == 900 * GB

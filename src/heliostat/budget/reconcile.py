@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -114,8 +114,8 @@ class _Judge:
         self._notes: list[tuple[datetime, str]] = []
         self._first: Reading | None = None
         """Where the ratio begins."""
-        self._still_until: datetime | None = None
-        """How far the believed figure has stood still, by what later ones say of themselves."""
+        self._said: dict[int, tuple[datetime, datetime]] = {}
+        """By figure: of when it said it was, the first and the last time."""
         self._steps: list[tuple[datetime, timedelta]] = []
         """When it moved after standing still, and for how long it had."""
         self._lower_since: datetime | None = None
@@ -124,6 +124,8 @@ class _Judge:
 
     def hear(self, reading: Reading) -> None:
         note = self._fault(reading)
+        if not note and not reading.by_hand:
+            reading = self._as_it_last_moved(reading)
         if not note and (self.believed is None or reading.by_hand):
             self._first, self._lower_since, self._anew = reading, None, None
             self._believe(reading)
@@ -177,9 +179,6 @@ class _Judge:
             self._anew = reading
             return ANEW
         self._anew = None
-        if reading.bytes == believed.bytes:
-            self._still_until = reading.until
-            return ""
         if reading.bytes > believed.bytes:
             self._lower_since = None
             note = self._too_little(reading, believed)
@@ -219,10 +218,17 @@ class _Judge:
             " (is it the right service?)"
         )
 
+    def _as_it_last_moved(self, reading: Reading) -> Reading:
+        """The figure, of the time when it was said first."""
+        first, last = self._said.get(reading.bytes, (reading.until, reading.until))
+        first, last = min(first, reading.until), max(last, reading.until)
+        self._said[reading.bytes] = first, last
+        return replace(reading, until=first)
+
     def _believe(self, reading: Reading) -> None:
-        before, still = self.believed, self._still_until
-        if before is not None and still is not None and not reading.by_hand:
-            charged = self.own.between(before.until, still)
-            if charged >= LEAST_JUDGED_BYTES:
-                self._steps.append((reading.until, still - before.until))
-        self.believed, self._still_until = reading, None
+        before = self.believed
+        if before is not None and not reading.by_hand:
+            first, last = self._said.get(before.bytes, (before.until, before.until))
+            if self.own.between(first, last) >= LEAST_JUDGED_BYTES:
+                self._steps.append((reading.until, last - first))
+        self.believed = reading
