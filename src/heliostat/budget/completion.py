@@ -3,8 +3,9 @@
 Theory. Of each window (a day) we know what we redirected in each class, and what the provider sent
 in all. The ratios are moved so that their sum fits it: each in proportion to its part of the bytes
 (multiplicative updates, as in Kivinen, Warmuth 1997), a little each time, as windows are noisy and
-transfers reach over their ends. What is charged lies MARGIN above what was learned: a budget that
-is charged too much is used a little less, one that is charged too little is overdrawn.
+transfers reach over their ends. What is charged lies MARGIN above what was learned, which rises
+faster than it falls: a budget that is charged too much is used a little less, one that is charged
+too little is overdrawn.
 
 Promises: pure; every ratio stays within LEAST and MOST.
 """
@@ -22,11 +23,13 @@ CLASSES: Final = len(SIZE_CLASSES) + 1
 LEAST: Final = 0.05
 MOST: Final = 1.5
 """More than the whole: headers, and what is fetched twice."""
-MARGIN: Final = 1.05
+MARGIN: Final = 1.06
 RATE: Final = 0.5
 """Part of what is wrong that a window mends."""
-MOST_STEP: Final = 0.1
+MOST_RISE: Final = 0.2
 """Of a ratio, in one window."""
+MOST_FALL: Final = 0.05
+"""Less than MARGIN, so that one odd window doesn't bring charges below the truth."""
 LEAST_WINDOW_BYTES: Final = 10_000_000_000
 """Less in a window says nothing."""
 
@@ -66,7 +69,7 @@ def learn(known: Completion, windows: Sequence[Window]) -> Completion:
         heaviest = max(sent)
         for index, part in enumerate(sent):
             step = RATE * wrong * (part / heaviest)
-            step = min(MOST_STEP, max(-MOST_STEP, step))
+            step = min(MOST_RISE, max(-MOST_FALL, step))
             learned[index] = min(MOST, max(LEAST, learned[index] * math.exp(step)))
         count += 1
     return Completion(tuple(learned), count)

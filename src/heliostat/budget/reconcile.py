@@ -89,6 +89,14 @@ def reconcile(own: Samples, readings: Sequence[Reading], now: datetime) -> Spent
     return Spent(spent, own_bytes, believed.bytes, until, ratio, notes[:MOST_NOTES])
 
 
+def believable(own: Samples, readings: Sequence[Reading], now: datetime) -> list[Reading]:
+    """Of a provider's figures those that are believed, in their order: what can be learned from."""
+    judge = _Judge(_Own(own), now)
+    for reading in readings:
+        judge.hear(reading)
+    return judge.history
+
+
 class _Own:
     """What we charged, by time."""
 
@@ -111,6 +119,7 @@ class _Judge:
     def __init__(self, own: _Own, now: datetime) -> None:
         self.own, self._now = own, now
         self.believed: Reading | None = None
+        self.history: list[Reading] = []
         self._notes: list[tuple[datetime, str]] = []
         self._first: Reading | None = None
         """Where the ratio begins."""
@@ -232,3 +241,4 @@ class _Judge:
             if self.own.between(first, last) >= LEAST_JUDGED_BYTES:
                 self._steps.append((reading.until, last - first))
         self.believed = reading
+        self.history.append(reading)

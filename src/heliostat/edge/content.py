@@ -81,7 +81,7 @@ class Content:
 
     def answer(self, fields: Fields) -> Answer:
         """200, or 304 for a client that has it."""
-        if fields.if_none_match:
+        if 0 < len(fields.if_none_match) <= limits.NEGOTIATED_BYTES:
             wanted = (tag.strip().removeprefix(b"W/") for tag in fields.if_none_match.split(b","))
             return self.not_modified if any(t in (self.tag, b"*") for t in wanted) else self.full
         if fields.if_modified_since and self.modified_s >= 0:

@@ -44,7 +44,16 @@ class Entry:
 
 def is_folder(state: State, path: bytes) -> bool:
     """Whether there is something below `path`, which is "" or ends in a slash."""
-    return next(entries(state, path), None) is not None
+    for tree, prefix, shards in state.mounts:
+        if prefix.startswith(path) and len(prefix) > len(path):
+            return True
+        if path.startswith(prefix):
+            relative = path[len(prefix) :]
+            begin, end = _range(shards, relative)
+            names = state.names[tree].alias_paths
+            at = bisect_left(names, relative)
+            return begin < end or (at < len(names) and names[at].startswith(relative))
+    return False
 
 
 def entries(state: State, path: bytes, after: bytes = b"") -> Iterator[Entry]:

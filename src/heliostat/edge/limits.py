@@ -161,3 +161,7 @@ def connections() -> int:
     if soft == resource.RLIM_INFINITY:
         return CONNECTIONS
     return min(CONNECTIONS, max(soft // 2, soft - SPARE_DESCRIPTORS))
+
+
+NEGOTIATED_BYTES = 1024
+"""Of Accept, Accept-Encoding and If-None-Match; a longer field counts as none."""

@@ -105,8 +105,10 @@ def accepts_gzip(accept_encoding: bytes) -> bool:
 
 
 def _qualities(accept: bytes) -> dict[bytes, float]:
-    """Media type → quality; a malformed quality is 0."""
+    """Media type → quality; a malformed quality is 0. Nobody means a field of a thousand types."""
     found: dict[bytes, float] = {}
+    if len(accept) > limits.NEGOTIATED_BYTES:
+        return found
     for item in accept.lower().split(b","):
         name, *parameters = (part.strip() for part in item.split(b";"))
         quality = 1.0

@@ -68,7 +68,7 @@ def test_mirrors_stand_in_their_order_with_what_is_known_of_them() -> None:
     assert (country, distance, estimate) == (f"{flag('DE')} Germany", "170 km", "9 ms")
     assert share == " 50%"
     assert why == "In your provider's network (AS680): nothing is nearer."
-    assert rows[1][6].endswith("+12 ms so that its line is spared.")
+    assert rows[1][6].endswith("+12 ms so that its line and its bytes last.")
     assert rows[2][6].endswith("+3 ms as it is reached by IPv4 only.")
     assert rows[3][5] == ""
     assert rows[3][6].startswith("On another continent: stands by, ")

@@ -27,7 +27,7 @@ def reason(source: Source, client: Place, best_ms: float) -> str:
         rank = f"stands by, {behind_ms:.0f} ms behind the best"
     parts = [rank]
     if cost.price_ms >= LEAST_SAID_MS:
-        parts.append(f"+{cost.price_ms:.0f} ms so that its line is spared")
+        parts.append(f"+{cost.price_ms:.0f} ms so that its line and its bytes last")
     if cost.family_ms >= LEAST_SAID_MS:
         parts.append(f"+{cost.family_ms:.0f} ms as it is reached by IPv4 only")
     return f"{_where(source, client)}: {', '.join(parts)}."

@@ -157,7 +157,7 @@ def _write_account(facts: BudgetFacts, outcome: Outcome, now: datetime) -> None:
     account.saved_ms_bytes += outcome.saved_ms_bytes
     account.updated_at = now
     account.save()
-    if learn_completion(name, facts.period.start) is not None:
+    if learn_completion(name, facts.period.start, now) is not None:
         count_change()
     last = rows.Sample.objects.filter(mirror=name).order_by("-at").first()
     if last is None or now - last.at >= SAMPLE_EVERY or last.period_start != facts.period.start:

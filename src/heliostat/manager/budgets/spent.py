@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from heliostat.budget.completion import CLASSES, Completion, Window, learn
-from heliostat.budget.reconcile import TRANSFER, Spent, reconcile
+from heliostat.budget.reconcile import TRANSFER, Spent, believable, reconcile
 from heliostat.manager.budgets import models as rows
 from heliostat.manager.budgets.demand import served_of
 from heliostat.manager.budgets.readings import readings_of
@@ -20,23 +20,20 @@ WINDOW: Final = timedelta(days=1)
 
 def reconciled(account: rows.Account, taken: int, now: datetime) -> Spent:
     """`taken` is what purses reported of the period."""
-    samples = rows.Sample.objects.filter(mirror=account.mirror, period_start=account.period_start)
-    own = [
-        (at.astimezone(UTC), own_bytes)
-        for at, own_bytes in samples.order_by("at").values_list("at", "own_bytes")
-    ]
+    own = _charged(account.mirror, account.period_start)
     readings = readings_of(account.mirror, account.period_start)
     return reconcile([*own, (now, taken)], readings, now)
 
 
-def learn_completion(mirror: str, period_start: datetime) -> Completion | None:
+def learn_completion(mirror: str, period_start: datetime, now: datetime) -> Completion | None:
     """Learns from the days that both sides have whole figures of; None when there is none."""
     row = rows.Completion.objects.filter(mirror=mirror).first()
     state = row.learned if row else {}
     known = Completion(tuple(state["learned"]), int(state["windows"])) if state else Completion()
     begin = datetime.fromisoformat(state["until"]) if state else period_start.astimezone(UTC)
     begin = max(begin, period_start.astimezone(UTC))
-    readings = [one for one in readings_of(mirror, period_start) if one.until >= begin]
+    own, heard = _charged(mirror, period_start), readings_of(mirror, period_start)
+    readings = [one for one in believable(own, heard, now) if one.until >= begin]
     windows, until = [], begin
     first = next((one for one in readings), None)
     for reading in readings:
@@ -64,3 +61,9 @@ def learn_completion(mirror: str, period_start: datetime) -> Completion | None:
         },
     )
     return learned
+
+
+def _charged(mirror: str, period_start: datetime) -> list[tuple[datetime, int]]:
+    """What we charged in a period, cumulative, as it was noted."""
+    samples = rows.Sample.objects.filter(mirror=mirror, period_start=period_start).order_by("at")
+    return [(at.astimezone(UTC), total) for at, total in samples.values_list("at", "own_bytes")]
