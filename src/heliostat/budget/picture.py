@@ -5,10 +5,11 @@ Pure but for `plot`, which writes its file by rename.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,8 @@ from heliostat.model.errors import HeliostatError
 
 COLUMNS: Final = 56
 ROWS: Final = 10
-TB: Final = 1e12
+TICKS: Final = timedelta(days=7)
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Dots of a character, two across and four down."""
 
@@ -50,11 +52,17 @@ class Curve:
 
 def size_text(size: float) -> str:
     """As people say it: 12.3 TB."""
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+    for unit in _UNITS:
         if abs(size) < 999.5 or unit == "PB":
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
         size /= 1000
     raise AssertionError("unreachable")
+
+
+def _unit(size: float) -> tuple[str, float]:
+    """The unit that fits a size, and its bytes."""
+    power = min(len(_UNITS) - 1, max(0, int(math.log10(max(1.0, size)) // 3)))
+    return _UNITS[power], 1000.0**power
 
 
 def drawn(curve: Curve, columns: int = COLUMNS, rows: int = ROWS) -> list[str]:
@@ -120,12 +128,13 @@ def plot(curve: Curve, title: str, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    unit, scale = _unit(curve.budget_bytes)
     try:
-        axes.axhline(curve.budget_bytes / TB, color="0.2", linewidth=1)
-        axes.annotate("budget", (0, curve.budget_bytes / TB), **_BESIDE)  # type: ignore[arg-type]
+        axes.axhline(curve.budget_bytes / scale, color="0.2", linewidth=1)
+        axes.annotate("budget", (0, curve.budget_bytes / scale), **_BESIDE)  # type: ignore[arg-type]
         if curve.reserve_bytes:
-            low = (curve.budget_bytes - curve.reserve_bytes) / TB
-            axes.axhspan(low, curve.budget_bytes / TB, color="0.92", linewidth=0)
+            low = (curve.budget_bytes - curve.reserve_bytes) / scale
+            axes.axhspan(low, curve.budget_bytes / scale, color="0.92", linewidth=0)
             axes.annotate("reserve", (0.9, low), **_BESIDE)  # type: ignore[arg-type]
         for points, label, style in (
             (curve.spent, "spent", {"color": "C0", "linewidth": 2}),
@@ -134,13 +143,17 @@ def plot(curve: Curve, title: str, path: Path) -> None:
         ):
             if points:
                 times = [at for at, _ in points]
-                axes.plot(times, [value / TB for _, value in points], label=label, **style)  # type: ignore[arg-type]
+                axes.plot(times, [value / scale for _, value in points], label=label, **style)  # type: ignore[arg-type]
         axes.set_xlim(curve.start, curve.end)  # type: ignore[arg-type]
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("TB of the period")
+        weeks = [curve.start + TICKS * n for n in range(int((curve.end - curve.start) / TICKS) + 1)]
+        axes.set_xticks(weeks, [f"{at:%d %b}" for at in weeks])  # type: ignore[arg-type]
+        axes.set_xlabel("UTC")
+        axes.set_ylabel(f"{unit} since {curve.start:%d %b %Y}")
         axes.set_title(title, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.9))
+        if curve.spent or curve.provider or curve.forecast:
+            axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.9))
         write_figure(figure, path)
     finally:
         pyplot.close(figure)
