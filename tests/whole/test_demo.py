@@ -82,7 +82,11 @@ def test_every_client_gets_the_right_bytes_from_its_nearest_good_mirror(
     assert rows.items() >= (ALWAYS | OVERSEAS).items()
     assert "/the newest.iso" in done.stdout
     assert "8 of 8 got the right bytes" in done.stdout
-    assert "paris.fr 3/4" in done.stdout
+    assert "paris.fr 2/4" in done.stdout  # it lacks the newest, and what only the CDN has
+    assert "cdn 4/4" in done.stdout
+    spent = re.findall(r"^    (\d+) × cdn, then .*\d+ × (\S+)$", done.stdout, re.MULTILINE)
+    assert [then for _, then in spent] == ["tokyo.jp", "fallback"]
+    assert all(int(count) >= 1 for count, _ in spent)
     assert "london.gb out" in done.stdout
     assert not processes_with(str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == before

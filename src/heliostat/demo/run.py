@@ -29,7 +29,6 @@ from heliostat.demo.process import DemoError
 from heliostat.demo.scarce import show_spends, spend
 from heliostat.demo.stage import LIVENESS_S, TREE_NAME, Stage
 from heliostat.model.catalog import CatalogTable
-from heliostat.model.mirror import MirrorState
 
 Say = Callable[[str], None]
 
@@ -155,7 +154,7 @@ def _holdings(catalog: CatalogTable) -> str:
     counts = {holding.mirror: len(holding.held) for holding in holdings(TREE_NAME)}
     words = []
     for name, status in statuses().items():
-        if status.state is MirrorState.GOOD:
+        if status.state.serves:
             words.append(f"{name} {counts.get(name, 0)}/{len(catalog)}")
         else:
             words.append(f"{name} {status.state}")

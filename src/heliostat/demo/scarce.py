@@ -19,7 +19,7 @@ from heliostat.demo.stage import Stage
 
 READY_S: Final = 30.0
 """For the node to report, and to be given an allowance."""
-MOST_REQUESTS: Final = 200
+MOST_REQUESTS: Final = 100
 PACE_S: Final = 0.4
 """Between requests: near its end an allowance is taken in small chunks, beside the serving."""
 AFTER: Final = 3
@@ -55,7 +55,6 @@ async def spend(stage: Stage) -> list[Spend]:
     found = []
     async with aiohttp.ClientSession() as session:
         path = "/" + newest.as_posix()
-        await _until_paid(session, stage, path)
         found.append(
             Spend(
                 path,
@@ -93,16 +92,18 @@ def show_spends(console: Console, stage: Stage, spends: list[Spend]) -> None:
         console.print(f"    {words}{mark}", markup=False)
 
 
-async def _until_paid(session: aiohttp.ClientSession, stage: Stage, path: str) -> None:
+async def _until_paid(session: aiohttp.ClientSession, stage: Stage, path: str) -> int:
+    """Asks until the CDN is named: the number of the person who was sent there."""
+    person = 0
     deadline = time.monotonic() + READY_S
     while True:
         decision = await explain(session, stage.edge_url, path, FAR_NETWORK.format(250))
         cdn = next((one for one in decision.considered if one.mirror == CDN.name), None)
         if cdn is not None and cdn.eligible:
             # A worker takes as much as files are large: the first one tells it.
-            await _asked(session, stage, path, 251)
-            await asyncio.sleep(PACE_S)
-            return
+            person += 1
+            if await _asked(session, stage, path, person) == CDN.name:
+                return person
         if time.monotonic() > deadline:
             raise DemoError(
                 f"the CDN was given no allowance within {READY_S:g} s; the log of `serve` in"
@@ -126,11 +127,12 @@ async def _runs(
     session: aiohttp.ClientSession, stage: Stage, path: str
 ) -> tuple[tuple[str, int], ...]:
     """Who is named by each redirect, until the CDN has been out for AFTER requests."""
-    runs: list[tuple[str, int]] = []
-    for number in range(1, MOST_REQUESTS):
+    first = await _until_paid(session, stage, path)
+    runs = [(CDN.name, 1)]
+    for number in range(first + 1, first + MOST_REQUESTS):
         name = await _asked(session, stage, path, number)
         await asyncio.sleep(PACE_S)
-        if runs and runs[-1][0] == name:
+        if runs[-1][0] == name:
             runs[-1] = (name, runs[-1][1] + 1)
         else:
             runs.append((name, 1))
