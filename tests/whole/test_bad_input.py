@@ -391,7 +391,7 @@ def test_a_disk_that_fills_while_mirrors_are_applied_keeps_the_registry(used: Wo
     for number in range(300):
         name = f"{number}-{'x' * 50}.example"
         (used.folder / "mirrors.d" / f"{number}.toml").write_text(MIRROR.replace("a.ex", name))
-    with small_disk(used.data, "400k"):
+    with small_disk(used.data, "640k"):
         shutil.copytree(kept, used.data, dirs_exist_ok=True)
         ended = used.run("mirrors", "apply", "mirrors.d", "--doit")
         assert (ended.code, ended.err.count("\n")) == (FAILED, 1), ended.err
