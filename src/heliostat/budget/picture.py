@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from heliostat.model.errors import HeliostatError
 
@@ -127,15 +127,16 @@ def plot(curve: Curve, title: str, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    axes: Any  # matplotlib draws times; its types know numbers only
     figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
     unit, scale = _unit(curve.budget_bytes)
     try:
         axes.axhline(curve.budget_bytes / scale, color="0.2", linewidth=1)
-        axes.annotate("budget", (0, curve.budget_bytes / scale), **_BESIDE)  # type: ignore[arg-type]
+        axes.annotate("budget", (0, curve.budget_bytes / scale), **_BESIDE)
         if curve.reserve_bytes:
             low = (curve.budget_bytes - curve.reserve_bytes) / scale
             axes.axhspan(low, curve.budget_bytes / scale, color="0.92", linewidth=0)
-            axes.annotate("reserve", (0.9, low), **_BESIDE)  # type: ignore[arg-type]
+            axes.annotate("reserve", (0.9, low), **_BESIDE)
         for points, label, style in (
             (curve.spent, "spent", {"color": "C0", "linewidth": 2}),
             (curve.provider, "provider's figure", {"color": "k", "linestyle": "", "marker": "."}),
@@ -143,11 +144,11 @@ def plot(curve: Curve, title: str, path: Path) -> None:
         ):
             if points:
                 times = [at for at, _ in points]
-                axes.plot(times, [value / scale for _, value in points], label=label, **style)  # type: ignore[arg-type]
-        axes.set_xlim(curve.start, curve.end)  # type: ignore[arg-type]
+                axes.plot(times, [value / scale for _, value in points], label=label, **style)
+        axes.set_xlim(curve.start, curve.end)
         axes.set_ylim(bottom=0)
         weeks = [curve.start + TICKS * n for n in range(int((curve.end - curve.start) / TICKS) + 1)]
-        axes.set_xticks(weeks, [f"{at:%d %b}" for at in weeks])  # type: ignore[arg-type]
+        axes.set_xticks(weeks, [f"{at:%d %b}" for at in weeks])
         axes.set_xlabel("UTC")
         axes.set_ylabel(f"{unit} since {curve.start:%d %b %Y}")
         axes.set_title(title, loc="left")
@@ -159,11 +160,11 @@ def plot(curve: Curve, title: str, path: Path) -> None:
         pyplot.close(figure)
 
 
-def write_figure(figure: object, path: Path) -> None:
+def write_figure(figure: Any, path: Path) -> None:
     """Writes a matplotlib figure by rename. Raises: PlotError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
-        figure.savefig(beside, dpi=120)  # type: ignore[attr-defined]
+        figure.savefig(beside, dpi=120)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

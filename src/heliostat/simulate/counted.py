@@ -18,7 +18,7 @@ from heliostat.manager.budgets.demand import demand_since
 from heliostat.manager.budgets.releases import releases
 from heliostat.manager.registry.mirrors import list_mirrors
 from heliostat.model.errors import HeliostatError
-from heliostat.simulate.made import A_COUNTRY
+from heliostat.simulate.made import A_COUNTRY, outages_of
 from heliostat.simulate.network import Network
 from heliostat.simulate.scenario import Scenario
 from heliostat.simulate.year import Year
@@ -72,14 +72,6 @@ def counted_year(loaded: LoadedConfig, scenario: Scenario) -> Year:
     def hour_of(at: datetime) -> float:
         return (at - start).total_seconds() / 3600
 
-    outages = tuple(
-        (
-            one.at_hour,
-            one.at_hour + one.hours,
-            frozenset(m.name for m in mirrors if m.place.country == one.country),
-        )
-        for one in scenario.failure
-    )
     return Year(
         network=Network(mirrors, places, classes.group, classes.part),
         start=start,
@@ -92,7 +84,7 @@ def counted_year(loaded: LoadedConfig, scenario: Scenario) -> Year:
         utc_offset_h=classes.longitude / 15,
         announced=[(hour_of(one.announced_at), hour_of(one.at)) for one in releases()],
         history=by_hour[:history] if history else None,
-        outages=outages,
+        outages=outages_of(scenario, mirrors),
         by_zone=by_zone,
     )
 

@@ -93,14 +93,6 @@ def make_year(scenario: Scenario, seed: int) -> Year:
         found: Floats = by_zone[at] * (1 + surges.excess(np.array([at + part])))
         return found
 
-    outages = tuple(
-        (
-            one.at_hour,
-            one.at_hour + one.hours,
-            frozenset(m.name for m in mirrors if m.place.country == one.country),
-        )
-        for one in scenario.failure
-    )
     lead = scenario.releases.announced_days * 24
     return Year(
         network=network,
@@ -114,8 +106,22 @@ def make_year(scenario: Scenario, seed: int) -> Year:
         utc_offset_h=classes.longitude / 15,
         announced=[(at - lead - first, at - first) for at, _ in surges.events] if lead else [],
         history=by_hour[:history] if history else None,
-        outages=outages,
+        outages=outages_of(scenario, mirrors),
         by_zone=hourly[history:],
+    )
+
+
+def outages_of(
+    scenario: Scenario, mirrors: Sequence[Mirror]
+) -> tuple[tuple[float, float, frozenset[str]], ...]:
+    """From which hour to which, which mirrors are down."""
+    return tuple(
+        (
+            one.at_hour,
+            one.at_hour + one.hours,
+            frozenset(m.name for m in mirrors if m.place.country == one.country),
+        )
+        for one in scenario.failure
     )
 
 

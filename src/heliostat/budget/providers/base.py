@@ -35,7 +35,7 @@ MAX_FIGURE: Final = 10**19
 class FaultKind(StrEnum):
     """Why there is no figure."""
 
-    TOKEN = "token"  # noqa: S105  the kind of fault
+    TOKEN = "token"  # noqa: S105  names a kind of fault, is no secret
     REFUSED = "refused"
     THROTTLED = "throttled"
     ABSENT = "absent"
