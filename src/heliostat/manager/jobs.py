@@ -81,6 +81,9 @@ KEEP_LEASE_S: Final = 30.0
 PRUNE_S: Final = 3600.0
 """Between two times of forgetting what is old."""
 
+METERS_S: Final = 30.0
+"""Between looks at which provider is due to be asked."""
+
 TREES_AT_ONCE: Final = 4
 """Each hashes with every core; several, so that a large one doesn't keep the others waiting."""
 
@@ -169,6 +172,7 @@ class Jobs:
                     self._prune_now_and_then,
                     self._keep_lease,
                     self._weigh_budgets,
+                    self._read_meters,
                     self._pusher.run,
                 ):
                     group.create_task(part())
@@ -322,6 +326,18 @@ class Jobs:
             step_s = self._loaded.config.manager.budget_step_s
             await asyncio.sleep(step_s if self._publisher.state else min(step_s, WATCH_S))
 
+    async def _read_meters(self) -> None:
+        """Providers' own figures: apart, as one that hangs must not hold up the prices."""
+        while True:
+            await self._boundary.guarded("providers' figures", self._ask_providers)
+            await asyncio.sleep(METERS_S)
+
+    async def _ask_providers(self) -> None:
+        now = datetime.now(UTC)
+        facts = await in_database(read_facts, now)
+        if facts.budgets:
+            await self._meters.read(facts, now)
+
     async def _end_holds(self) -> None:
         ended = await in_database(end_holds, self._catalogs.tables)
         for release in ended:
@@ -336,7 +352,6 @@ class Jobs:
         facts = await in_database(read_facts, now)
         if not BudgetWork.is_wanted(facts):
             return
-        await self._meters.read(facts, now)
         history = await in_database(history_of, self._budget_work, now)
         work = partial(self._budget_work.step, facts, state, history, now)
         stepped = await self._in_thread(work)

@@ -65,6 +65,19 @@ class SeedResult:
             "seed": self.seed,
             "over_bound": self.over_bound,
             "policies": [asdict(row) for row in self.rows],
+            "lines": [
+                {
+                    "mirror": name,
+                    "mean_load": round(float(mean), 4),
+                    "peak_load": round(float(peak), 4),
+                }
+                for name, mean, peak in zip(
+                    self.curves["mirrors"],
+                    self.curves["mean_load"],
+                    self.curves["peak_load"],
+                    strict=True,
+                )
+            ],
         }
 
 
