@@ -26,7 +26,7 @@ OWN = b"http://127.0.0.1:8080/"
 """The edge's public URL, by default."""
 PATHS = (b"a", b"b/c%20d", b"-/healthz")
 LOCATIONS = {base + path for base in BASES for path in PATHS}
-LOCATIONS |= {OWN + path + b".meta4" for path in PATHS} | {b"/b/"}
+LOCATIONS |= {OWN + path + b".meta4" for path in PATHS} | {b"/b/", b"/-/"}
 
 
 def small_handler(folder: Path) -> Handler:
