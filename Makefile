@@ -10,7 +10,7 @@ FLEET := $(VENV)/fleet.jsonl
 ON_TWO_CORES := -n 3 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format coverage bench fleet clients soak fuzz lock clean
+.PHONY: help setup demo test lint types format coverage bench slow fleet clients soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ format: setup ## let ruff put things in order
 
 test: setup lint types ## everything a change must pass
 	$(BIN)/pytest $(ON_TWO_CORES)
+
+slow: setup ## the tests that take half a minute or more each (10 minutes)
+	HELIOSTAT_SLOW=all $(BIN)/pytest $(ON_TWO_CORES)
 
 coverage: setup ## the same tests, and the share of lines and branches they reach
 	$(BIN)/coverage erase

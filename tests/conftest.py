@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,18 @@ SLOW_FIRST = ("fleet", "whole", "failover", "edge")
 """Folders whose files take minutes: begun last, one of them would keep one core busy at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow folders first; within a folder, as collected."""
+SLOW_VARIABLE = "HELIOSTAT_SLOW"
+"""Set by `make slow`, which runs what is marked so, and nothing else."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slow folders first; within a folder, as collected. `slow` tests by themselves."""
     here = Path(__file__).parent
+    wants_slow = bool(os.environ.get(SLOW_VARIABLE))
+    left = [item for item in items if bool(item.get_closest_marker("slow")) != wants_slow]
+    if not any("::" in argument for argument in config.args):  # one that was named is run
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
     def rank(item: pytest.Item) -> int:
         folder = item.path.relative_to(here).parts[0]

@@ -149,6 +149,7 @@ def test_a_drained_node_is_out_at_once(tmp_path: Path) -> None:
         assert took_s < OUT_S
 
 
+@pytest.mark.slow
 def test_of_three_a_majority_decides(tmp_path: Path) -> None:
     with staged(tmp_path, 3) as stage, ExitStack() as stack:
         one = stage.addresses[0]
@@ -176,6 +177,7 @@ def test_without_a_reference_nobody_is_taken_out(tmp_path: Path) -> None:
             assert stage.answered() == set(stage.addresses)
 
 
+@pytest.mark.slow
 def test_what_was_taken_out_on_purpose_stays_out_though_it_is_healthy(tmp_path: Path) -> None:
     with staged(tmp_path, 2) as stage:
         one, other = stage.addresses
@@ -192,6 +194,7 @@ def test_what_was_taken_out_on_purpose_stays_out_though_it_is_healthy(tmp_path: 
             assert stage.answered() == {one, other}
 
 
+@pytest.mark.slow
 def test_a_node_that_a_monitor_does_not_know_yet_stays(tmp_path: Path) -> None:
     with staged(tmp_path, 3) as stage:
         old = stage.places[stage.addresses[0]]

@@ -126,6 +126,7 @@ def test_simulated_nodes_never_charge_more_than_the_budget(
         assert account.spent_bytes <= budget.bytes_per_month
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_draws(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text(

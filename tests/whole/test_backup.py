@@ -49,7 +49,11 @@ def postgres() -> Iterator[PostgresCluster]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
+    "kind",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=[pytest.mark.needs("postgresql"), pytest.mark.slow]),
+    ],
 )
 def test_a_manager_is_restored_on_an_empty_machine(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
@@ -82,6 +86,7 @@ def test_a_manager_is_restored_on_an_empty_machine(
     assert "is there already" in again.err
 
 
+@pytest.mark.slow
 def test_what_the_old_manager_publishes_beside_the_restored_one_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -104,6 +109,7 @@ def test_what_the_old_manager_publishes_beside_the_restored_one_is_refused(
         fetch_state(FolderSource(old.data / "state"), held, state.manifest, anchor=anchor)
 
 
+@pytest.mark.slow
 def test_with_catalogs_no_tree_is_hashed_anew(tmp_path: Path) -> None:
     old = made(tmp_path / "old")
     old.done("backup", "../saved", "--catalogs")

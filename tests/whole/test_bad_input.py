@@ -359,6 +359,7 @@ def test_a_disk_that_fills_while_scanning_keeps_what_was_hashed(fresh: Workplace
         assert catalog_of(fresh)["files"] == 4001
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_while_publishing_keeps_the_state_of_before(
     used: Workplace, state: Path
 ) -> None:

@@ -92,7 +92,9 @@ def test_every_client_gets_the_right_bytes_from_its_nearest_good_mirror(
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_it_stays_until_it_is_interrupted_and_leaves_no_process(
     tmp_path: Path, tree: Path, number: signal.Signals
 ) -> None:
@@ -110,6 +112,7 @@ def test_it_stays_until_it_is_interrupted_and_leaves_no_process(
     assert not processes_with(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_killed_outright_it_takes_its_servers_along(tmp_path: Path, tree: Path) -> None:
     with running(tmp_path, tree) as (process, _):
         process.kill()

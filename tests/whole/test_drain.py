@@ -127,6 +127,7 @@ def test_both_asked_at_once_one_is_refused(fleet: Fleet) -> None:
     assert sorted(one.code for one in ended.values()) == [0, 3]
 
 
+@pytest.mark.slow
 def test_a_node_drained_by_hand_stays_out_whatever_the_manager_wants(fleet: Fleet) -> None:
     fra = fleet.edges["fra"]
     place = Workplace(fra.work_dir)
@@ -143,6 +144,7 @@ def test_a_node_drained_by_hand_stays_out_whatever_the_manager_wants(fleet: Flee
     until(lambda: health(fra) == 200)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_gone_is_not_called_safe(fleet: Fleet) -> None:
     fleet.edges["fra"].kill()
     ended = fleet.run("node", "drain", "fra")

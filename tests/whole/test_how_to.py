@@ -335,6 +335,7 @@ def _zone(stage: Stage) -> str:
     )
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page(stage: Stage) -> None:
     blocks = blocks_of(PAGE)
     assert {block.alternative for block in blocks} == {"", "dns"}

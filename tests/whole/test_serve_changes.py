@@ -193,6 +193,7 @@ def test_a_dead_mirror_loses_its_traffic_while_a_tree_is_hashed(world: World) ->
         assert world.status("/endless.iso") == 404, "it is being hashed still"
 
 
+@pytest.mark.slow
 def test_mirrors_that_say_nothing_keep_no_other_waiting(world: World) -> None:
     near = world.add_mirror("near", "127.0.0.45")
     other = world.add_mirror("other", "127.0.0.46")

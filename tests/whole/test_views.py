@@ -132,6 +132,7 @@ def until(what: Callable[[], object]) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.slow
 def test_what_an_edge_sees_is_shown_and_counts_for_that_edge(
     serve: Serve, refuses: set[str]
 ) -> None:

@@ -145,6 +145,7 @@ def wait_until(what: Callable[[], bool], patience_s: float = PATIENCE_S) -> floa
     return time.monotonic() - began_s
 
 
+@pytest.mark.slow
 def test_a_killed_workers_scans_are_done_by_another_and_each_is_stored_once(site: Site) -> None:
     site.run("mirrors", "apply", str(site.folder / "mirrors"), "--doit")
     site.run("tree", "scan")

@@ -188,6 +188,7 @@ def test_merging_keeps_every_download_in_its_period(
         assert block.minute % block.span == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 100))
 def test_a_spool_near_its_bound_makes_room_by_itself(seed: int) -> None:
