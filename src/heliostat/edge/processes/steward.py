@@ -362,6 +362,7 @@ class Steward:
     def _status(self) -> dict[str, Any]:
         links = sorted(self._hub.links, key=lambda link: (link.index, link.pid))
         return {
+            "program": __version__,
             "drained": bool(self._drains),
             **self._drains.told(),
             "stopping": self._is_stopping,

@@ -6,10 +6,12 @@ to it. The successor takes the ports over and tells us to finish; if it fails, w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -17,6 +19,20 @@ log = structlog.get_logger()
 
 NOT_HANDED_ON = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
 """Of the environment: what was meant for our process id."""
+
+
+def same_command(interpreter: str, orig_argv: Sequence[str]) -> list[str]:
+    """What starts this program again, in the version that is installed now.
+
+    A script is started as such, because its first line names the interpreter of its own version:
+    ours is that of the version of before, and so are the packages it would find.
+    """
+    with contextlib.suppress(OSError, IndexError):
+        if os.access(orig_argv[1], os.X_OK):
+            with Path(orig_argv[1]).open("rb") as script:
+                if script.read(2) == b"#!":
+                    return [str(Path(orig_argv[1]).absolute()), *orig_argv[2:]]
+    return [interpreter, *orig_argv[1:]]
 
 
 class Successor:
@@ -30,11 +46,10 @@ class Successor:
             log.warning("a successor was started already", pid=self._process.pid)
             return
         flag = [] if "--replace" in sys.orig_argv else ["--replace"]
+        command = same_command(sys.executable, sys.orig_argv)
         kept = {key: value for key, value in environ.items() if key not in NOT_HANDED_ON}
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, *sys.orig_argv[1:], *flag], stdin=subprocess.DEVNULL, env=kept
-            )
+            self._process = subprocess.Popen([*command, *flag], stdin=subprocess.DEVNULL, env=kept)
         except OSError as error:
             log.error("a successor can't be started", reason=os.strerror(error.errno or 0))
             return
