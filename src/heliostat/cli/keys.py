@@ -158,6 +158,15 @@ def _passphrase(variable: str, path: Path, *, is_new: bool) -> bytes:
     return found.encode()
 
 
+def new_passphrase(variable: str, path: Path) -> bytes:
+    """A passphrase for the new root key `path`: of the variable, or asked for twice.
+
+    Raises:
+        KeysError: none is given and nobody can be asked, or it is too short.
+    """
+    return _passphrase(variable, path, is_new=True)
+
+
 def _remarks(keys: KeyFolder, expires: datetime) -> list[str]:
     remarks = []
     if keys.has_unlocked_root:

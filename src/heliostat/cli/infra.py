@@ -1,0 +1,144 @@
+"""`heliostat infra`: init, check."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heliostat.cli.context import Settings, json_option
+from heliostat.cli.keys import PASSPHRASE_VARIABLE, new_passphrase
+from heliostat.infra.answers import Answers, read_answers
+from heliostat.infra.assets import EXAMPLE
+from heliostat.infra.create import Made, create
+from heliostat.infra.findings import Verdict
+from heliostat.infra.private import KEYS, PRIVATE, ROOT_KEY
+from heliostat.model.errors import EXIT_FAILED, UsageFaultError
+
+STYLES = {Verdict.OK: "green", Verdict.BAD: "red", Verdict.UNCHECKED: "yellow"}
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=json_option, help="JSON instead of text")
+]
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Argument(help="new folder for the repository", metavar="DIR")
+    ] = None,
+    answers_file: Annotated[
+        Path | None, typer.Option("--from", help="TOML with the answers; else they are asked for")
+    ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="print a whole file of answers, and end")
+    ] = False,
+    private_url: Annotated[
+        str, typer.Option("--private-url", help="where private/ is kept; default: beside DIR")
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """Makes a project's infrastructure repository: inventory, playbooks, secrets, keys, checks.
+
+    The secrets stand in private/, a submodule that git-crypt encrypts. The root key is locked with
+    a passphrase, which is asked for or taken from HELIOSTAT_ROOT_PASSPHRASE.
+    """
+    settings = Settings.of(ctx)
+    if example:
+        sys.stdout.write(EXAMPLE.read_text(encoding="utf-8"))
+        return
+    if folder is None:
+        raise UsageFaultError("say where: heliostat infra init DIR, or --example for the answers")
+    answers = _answers(settings, answers_file)
+    passphrase = new_passphrase(PASSPHRASE_VARIABLE, folder / PRIVATE / KEYS / ROOT_KEY)
+    with settings.err.status("making the repository, its secrets and keys"):
+        made = create(folder, answers, datetime.now(UTC), passphrase, private_url)
+    if settings.json:
+        settings.print_json(
+            {
+                "repository": str(made.repository),
+                "private_url": made.private_url,
+                "private_bare": str(made.bare) if made.bare else "",
+            }
+        )
+        return
+    _say_what_next(settings, made, answers)
+
+
+def _answers(settings: Settings, file: Path | None) -> Answers:
+    if file is not None:
+        return read_answers(file)
+    if not sys.stdin.isatty():
+        raise UsageFaultError(
+            "nobody is here to be asked; write the answers into a file (`heliostat infra init"
+            " --example` prints one) and name it with --from"
+        )
+    from heliostat.cli.infra_questions import ask
+
+    return ask(settings)
+
+
+def _say_what_next(settings: Settings, made: Made, answers: Answers) -> None:
+    out = settings.out
+    name = made.repository.name
+    out.print(f"made {made.repository}: {len(answers.servers)} servers,", end=" ")
+    out.print(f"{len(answers.mirrors)} mirrors", markup=False)
+    lines = [
+        "next, in that folder:",
+        f"  (cd private && git-crypt export-key ../../{name}.key)",
+        "     the key that unlocks private/: keep it apart from here, twice",
+        "  heliostat infra check .",
+    ]
+    if made.bare is not None:
+        lines += [
+            f"  {made.bare.name} beside it is private/'s repository: push it to where you keep it,",
+            f"     as {made.private_url} seen from the public one; then git -C private remote"
+            " set-url origin URL",
+        ]
+    else:
+        lines.append("  git -C private push --set-upstream origin main")
+    lines += [
+        "  git remote add origin URL && git push --set-upstream origin main",
+        "  ansible-playbook site.yml",
+    ]
+    for line in lines:
+        out.print(line, markup=False)
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="the repository", metavar="DIR")] = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Looks a repository over, with or without the key of private/; changes nothing.
+
+    Ends with 1 when something is wrong; says what it couldn't look at.
+    """
+    from heliostat.infra.check import check as look_over
+
+    settings = Settings.of(ctx)
+    with settings.err.status(f"looking {folder} over"):
+        found = look_over(folder)
+    if settings.json:
+        settings.print_json(
+            {
+                "well": found.is_well,
+                "findings": [
+                    {"topic": one.topic, "verdict": one.verdict, "text": one.text}
+                    for one in found.all
+                ],
+            }
+        )
+    else:
+        for one in found.all:
+            settings.out.print(f"[{STYLES[one.verdict]}]{one.verdict:<11}[/]", end=" ")
+            settings.out.print(f"{one.topic}: {one.text}", markup=False)
+    if not found.is_well:
+        raise typer.Exit(EXIT_FAILED)

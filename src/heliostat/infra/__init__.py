@@ -1,0 +1,1 @@
+"""A project's infrastructure repository: `heliostat infra init` writes it, `check` reads it."""
