@@ -131,9 +131,11 @@ class Answers(Section):
                     f'"{server.name}" is the name of a group; call the server otherwise',
                 )
         if len(self.having("manager")) != 1:
-            raise FaultAtError(("server",), 'exactly one server has the role "manager"')
+            raise FaultAtError(("server", 0), 'exactly one server has the role "manager"')
         if not self.having("edge"):
-            raise FaultAtError(("server",), 'no server has the role "edge"; two or more is better')
+            raise FaultAtError(
+                ("server", 0), 'no server has the role "edge"; two or more is better'
+            )
         return self
 
     @model_validator(mode="after")
