@@ -1,6 +1,6 @@
 """Fenced blocks of a page of docs: files to write, commands to run, and where.
 
-A block's first line is "```LANGUAGE on=HOST[,HOST] [file=PATH] [alternative=WHAT]".
+A block's first line is "```LANGUAGE on=HOST[,HOST] [file=PATH] [alternative=WHAT] [until=PATTERN]".
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ _FENCE = re.compile(r"^```", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: `file` is "" for commands, and for parts of a file."""
+    """One block: `file` is "" for commands, and for parts of a file.
+
+    `until`: a regular expression; the commands are typed again until they say it.
+    """
 
     language: str
     hosts: tuple[str, ...]
     text: str
     file: str = ""
     alternative: str = ""
+    until: str = ""
 
     @property
     def commands(self) -> list[str]:
