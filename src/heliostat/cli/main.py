@@ -32,6 +32,7 @@ COMMANDS = {
     "manager": PARTS,
     "worker": PARTS,
     "edge": PARTS,
+    "doctor": WHAT,
     "explain": WHAT,
     "simulate": WHAT,
     "backup": SAFETY,

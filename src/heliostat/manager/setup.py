@@ -99,15 +99,16 @@ def _forget_connection() -> None:
 
 
 def _migrate(loaded: LoadedConfig) -> None:
-    if not _open_migrations():
+    if not open_migrations():
         return
     with _migration_lock(loaded):
-        if plan := _open_migrations():  # another process may have done it meanwhile
+        if plan := open_migrations():  # another process may have done it meanwhile
             executor = MigrationExecutor(connection)
             executor.migrate([(m.app_label, m.name) for m in plan])
 
 
-def _open_migrations() -> list[Any]:
+def open_migrations() -> list[Any]:
+    """The migrations that the database of `start_django` lacks."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [migration for migration, _ in plan]
