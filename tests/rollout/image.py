@@ -1,21 +1,26 @@
 """The Debian 12 that a provider would hand over: systemd, Python, an SSH server, nothing of ours.
 
-Made once by mmdebstrap and kept in a folder of the machine, as are the packages that rollouts fetch
-(apt-cacher-ng), so that a second rollout asks the network for nothing.
+Made once by mmdebstrap and kept in a folder of the machine, as are the packages that rollouts
+fetch, so that a second rollout asks the network for indexes only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import threading
-import time
+import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
+from urllib.error import HTTPError
 
 CACHE = Path(os.environ.get("HELIOSTAT_ROLLOUT_CACHE", "/var/tmp/heliostat-rollout"))
 PACKAGES = (
@@ -25,7 +30,6 @@ PACKAGES = (
 IMAGE_S = 600
 """Longest time to make the image."""
 PROXY_PORT = 3142
-PROXY_S = 20
 _PIECE_BYTES = 1 << 16
 _CLONE_NEWNET = 0x40000000
 
@@ -63,36 +67,60 @@ def image(proxy: str, key: str) -> Path:
     return folder
 
 
+class _Cache(BaseHTTPRequestHandler):
+    """Answers what apt asks of a proxy: packages from the folder, indexes as new as this run."""
+
+    protocol_version = "HTTP/1.1"
+    locks: ClassVar[defaultdict[str, threading.Lock]] = defaultdict(threading.Lock)
+    indexes: ClassVar[dict[str, Path]] = {}
+
+    def do_GET(self) -> None:
+        try:
+            with self.locks[self.path]:
+                content = self._content().read_bytes()
+        except HTTPError as error:
+            self.send_error(error.code)
+            return
+        except OSError as error:
+            self.send_error(502, str(error)[:200].replace("\n", " "))
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _content(self) -> Path:
+        name = hashlib.sha256(self.path.encode()).hexdigest()
+        path = CACHE / "packages" / name
+        is_package = self.path.endswith(".deb")
+        if self.path in self.indexes or (is_package and path.exists()):
+            return path
+        with urllib.request.urlopen(self.path, timeout=60) as answer:  # a plain http URL of apt's
+            new = path.with_suffix(".new")
+            new.write_bytes(answer.read())
+            new.rename(path)
+        if not is_package:
+            self.indexes[self.path] = path
+        return path
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextlib.contextmanager
-def packages(folder: Path) -> Iterator[str]:
-    """apt-cacher-ng on loopback of this machine; gives its URL."""
-    port = _free_port()
-    settings = CACHE / "acng"
-    for name in ("cache", "log", "conf"):
-        (settings / name).mkdir(parents=True, exist_ok=True)
-    (settings / "conf/acng.conf").write_text("ReportPage: acng-report.html\n")
-    command = [
-        # an own, empty folder of settings: Debian's sends its names to servers of its own choice
-        *("apt-cacher-ng", "-c", f"{settings}/conf", "ForeGround=1", f"Port={port}"),
-        *("BindAddress=localhost", f"CacheDir={settings}/cache", f"LogDir={settings}/log"),
-        *(f"SocketPath={folder}/acng.socket", f"PidFile={folder}/acng.pid", "OfflineMode=0"),
-    ]
-    with (folder / "acng.log").open("ab") as log:
-        server = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+def packages() -> Iterator[int]:
+    """A proxy for apt on loopback of this machine, which keeps what it fetched; gives its port."""
+    (CACHE / "packages").mkdir(parents=True, exist_ok=True)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Cache)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        end = time.monotonic() + PROXY_S
-        while not _answers(port):
-            assert time.monotonic() < end, (folder / "acng.log").read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield int(server.server_address[1])
     finally:
-        server.kill()
-        server.wait(10)
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
 
 
 @contextlib.contextmanager
@@ -141,18 +169,3 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
             other.sendall(piece)
     with contextlib.suppress(OSError):
         other.shutdown(socket.SHUT_WR)
-
-
-def _free_port() -> int:
-    """One that apt-cacher-ng takes: it refuses those above 32,767."""
-    for port in range(13142, 13242):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port between 13142 and 13241 is free")
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False

@@ -30,7 +30,7 @@ mount -t overlay overlay -o lowerdir={image},upperdir={disk}/upper,workdir={disk
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
 exec systemd-nspawn -q -D {disk}/root --register=no --keep-unit --machine {name} \\
   --network-namespace-path=/run/netns/{namespace} --resolv-conf=off --link-journal=no \\
-  --console=pipe --boot
+  --capability=CAP_NET_ADMIN --console=pipe --boot
 """
 
 
@@ -123,10 +123,9 @@ class Site:
         )
         self.network = self._stack.enter_context(Network())
         self.controller = self.network.add("ctl", CONTROLLER, "2001:db8::1")
-        url = self._stack.enter_context(packages(self.folder))
-        port = int(url.rpartition(":")[2])
+        port = self._stack.enter_context(packages())
         self._stack.enter_context(relay(self.controller.namespace, CONTROLLER, PROXY_PORT, port))
-        made = image(url, self.key.with_suffix(".pub").read_text())
+        made = image(f"http://127.0.0.1:{port}", self.key.with_suffix(".pub").read_text())
         known = ["127.0.0.1 localhost", "::1 localhost"]
         known += [f"{address} {name}" for name, pair in machines.items() for address in pair]
         known += [f"{address} {name}" for name, address in names.items()]

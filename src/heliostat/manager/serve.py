@@ -70,12 +70,13 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
 
     tasks = [asyncio.create_task(until_stopped()), asyncio.create_task(run_jobs())]
     manager, edge = loaded.config.manager, loaded.config.edge
+    scan_s = loaded.config.probe.scan_s
     if manager.report_listen:
         sock = _bound(manager.report_listen)
         tokens = {one.name: one.token_sha256 for one in loaded.config.nodes if one.token_sha256}
         states = loaded.data_dir / PUBLISHED_FOLDER
         tasks.append(
-            asyncio.create_task(_reports(sock, tokens, jobs.size_of, _tls(manager), states))
+            asyncio.create_task(_reports(sock, tokens, jobs.size_of, scan_s, _tls(manager), states))
         )
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
@@ -84,7 +85,7 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
             sock, node = _bound("127.0.0.1:0"), edge.node or socket.gethostname()[:63]
             token = f"own-{secrets.token_urlsafe(24)}"
             own_token = {node: sha256(token.encode()).hexdigest()}
-            tasks.append(asyncio.create_task(_reports(sock, own_token, jobs.size_of)))
+            tasks.append(asyncio.create_task(_reports(sock, own_token, jobs.size_of, scan_s)))
             own = {
                 "HELIOSTAT_EDGE__REPORT_URL": f"http://127.0.0.1:{sock.getsockname()[1]}/",
                 "HELIOSTAT_EDGE__REPORT_TOKEN": token,
@@ -101,12 +102,13 @@ async def _reports(
     sock: socket.socket,
     tokens: Mapping[str, str],
     size_of: Callable[[bytes], int],
+    scan_s: float,
     tls: ssl.SSLContext | None = None,
     states: Path | None = None,
 ) -> int:
     from heliostat.manager.reports.server import serve_reports
 
-    await serve_reports(sock, tokens, tls, states, size_of)
+    await serve_reports(sock, tokens, tls, states, size_of, scan_s)
     return 1
 
 

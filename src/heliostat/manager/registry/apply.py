@@ -78,6 +78,7 @@ def _save(row: rows.Mirror, declaration: Declaration) -> None:
     row.only_beyond_ms = mirror.only_beyond_ms
     row.first_hours = mirror.first_hours
     row.pops = [list(pop) for pop in mirror.pops]
+    row.token_sha256 = declaration.token_sha256
     row.save()
     _save_endpoints(row, mirror.endpoints)
 

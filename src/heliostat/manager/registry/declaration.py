@@ -19,6 +19,8 @@ class Declaration:
 
     mirror: Mirror
     city: str = ""
+    token_sha256: str = ""
+    """Of the token that the mirror's own machine tells with that a pull is done; "": none may."""
 
     def fields(self) -> dict[str, str]:
         """Every field as people write it in the file, by its key there; for plans."""
@@ -49,6 +51,7 @@ class Declaration:
             else "",
             "priority.first_hours": _less(mirror.first_hours),
             "pop": "; ".join(f"{latitude:g}, {longitude:g}" for latitude, longitude in mirror.pops),
+            "token_sha256": self.token_sha256,
             **_scarce(mirror),
         }
         for endpoint in mirror.endpoints:

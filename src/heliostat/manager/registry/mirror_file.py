@@ -40,7 +40,7 @@ def read_mirror_file(path: Path, trees: Collection[str]) -> Declaration:
             path, '[[pop]] is of a CDN alone; write kind = "cdn", or latitude and longitude', line
         )
     endpoints = _endpoints(path, lines, parsed, trees)
-    return Declaration(_mirror(parsed, endpoints), parsed.city)
+    return Declaration(_mirror(parsed, endpoints), parsed.city, parsed.token_sha256)
 
 
 def read_mirror_files(path: Path, trees: Collection[str]) -> dict[str, Declaration]:

@@ -191,6 +191,7 @@ class MirrorFile(_Section):
     capacity: CapacitySection | None = None
     priority: PrioritySection = PrioritySection()
     pop: list[PopSection] = Field(default=[], max_length=MAX_ENTRIES)
+    token_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     url: list[UrlSection] = Field(min_length=1, max_length=MAX_ENTRIES)
 
 

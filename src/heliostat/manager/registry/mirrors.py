@@ -110,7 +110,7 @@ def _effective(row: rows.Mirror) -> Mirror:
 
 
 def _declaration(row: rows.Mirror) -> Declaration:
-    return Declaration(_mirror(row, enabled=row.enabled), row.city)
+    return Declaration(_mirror(row, enabled=row.enabled), row.city, row.token_sha256)
 
 
 def _budget(fields: dict[str, Any]) -> Budget:

@@ -48,6 +48,7 @@ class Mirror(models.Model):
     scan_hours = models.CharField(max_length=11, blank=True)
     requests_per_s = models.FloatField(default=0)
     verify_bytes_per_day = models.BigIntegerField(default=-1)
+    token_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -3,6 +3,7 @@
     POST /-/report/watch   what its watch sees, JSON; 204
     POST /-/report/node    what it says of itself, JSON; 200 and what is wanted of it
     POST /-/report/counts  a segment of its spool; 204 once it is counted, now or before
+    POST /-/report/pulled  a mirror's own machine has pulled: it is scanned soon; 204
     GET  /-/state/…        the published state (`heliostat.manager.reports.states`)
 
 Promises: a bad report is answered with one sentence and changes nothing; tokens are compared by
@@ -24,7 +25,7 @@ from typing import Final, TypeVar
 
 import structlog
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from heliostat.manager.budgets.accounts import exchange
 from heliostat.manager.budgets.demand import SizeOf
@@ -44,16 +45,20 @@ from heliostat.probe.results import printable
 
 log = structlog.get_logger()
 
-Form = TypeVar("Form", WatchReport, Condition)
+Form = TypeVar("Form", bound=BaseModel)
+Report = TypeVar("Report", WatchReport, Condition)
 Result = TypeVar("Result")
 
+DEFAULT_SCAN_S: Final = 1800.0
 READ_S = 20.0
 """For a whole report to come."""
+MAX_PULLED_BYTES = 4096
 READ_SEGMENT_S = 120.0
 """The same of a segment."""
 PATH = "/-/report/watch"
 NODE_PATH = "/-/report/node"
 COUNTS_PATH = "/-/report/counts"
+PULLED_PATH = "/-/report/pulled"
 COUNTS_AT_ONCE: Final = 1
 """Segments in memory; other nodes wait their turn, which is short."""
 FOLD_S: Final = 3600.0
@@ -61,17 +66,20 @@ FOLD_S: Final = 3600.0
 
 
 def report_app(
-    tokens: Mapping[str, str], states: Path | None = None, size_of: SizeOf | None = None
+    tokens: Mapping[str, str],
+    states: Path | None = None,
+    size_of: SizeOf | None = None,
+    scan_s: float = DEFAULT_SCAN_S,
 ) -> web.Application:
     """The application; `tokens` are the SHA-256 of each node's token, in hexadecimal.
 
     `states` is the folder of the published state, if it is to be offered; `size_of` knows the sizes
-    of files, for sums of bytes.
+    of files, for sums of bytes; `scan_s` is the time between two scans of a mirror.
     """
     turns = asyncio.Semaphore(COUNTS_AT_ONCE)
     folded_at_s = time.monotonic()
 
-    async def taken(request: web.Request, form: type[Form]) -> Form:
+    async def taken(request: web.Request, form: type[Report]) -> Report:
         node = _node(request, tokens)
         report = _parsed(form, await _body(request, MAX_REPORT_BYTES, READ_S))
         if report.node != node:
@@ -106,11 +114,23 @@ def report_app(
                 await _stored(node, fold_old_counts)
         return web.Response(status=204)
 
+    async def pulled(request: web.Request) -> web.Response:
+        from heliostat.manager.reports.pulled import Pulled, record_pulled  # tables: Django is up
+
+        digest = _digest(request)
+        told = _parsed(Pulled, await _body(request, MAX_PULLED_BYTES, READ_S))
+        if not digest or not await _stored(
+            told.mirror, partial(record_pulled, told, digest, scan_s)
+        ):
+            raise web.HTTPUnauthorized(text="This is not the token of such a mirror.\n")
+        return web.Response(status=204)
+
     app = web.Application(client_max_size=MAX_SEGMENT_BYTES)
     routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
         PATH: watch,
         NODE_PATH: condition,
         COUNTS_PATH: counts,
+        PULLED_PATH: pulled,
     }
     for path, handler in routes.items():
         app.router.add_post(path, handler)
@@ -125,11 +145,12 @@ async def serve_reports(
     tls: ssl.SSLContext | None = None,
     states: Path | None = None,
     size_of: SizeOf | None = None,
+    scan_s: float = DEFAULT_SCAN_S,
 ) -> None:
     """Takes reports at a bound socket until cancelled."""
     # what is said to be compressed is no report; unpacked, junk would be a fault of ours
     runner = web.AppRunner(
-        report_app(tokens, states, size_of), access_log=None, auto_decompress=False
+        report_app(tokens, states, size_of, scan_s), access_log=None, auto_decompress=False
     )
     await runner.setup()
     try:
@@ -175,19 +196,24 @@ async def _stored(node: str, work: Callable[[], Result]) -> Result:
         raise web.HTTPServiceUnavailable(text="Reports can't be stored now.\n") from None
 
 
+def _digest(request: web.Request) -> str:
+    """SHA-256 of the token that was sent, in hexadecimal; "" when there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    sent = token.strip().encode("utf-8", "surrogateescape")  # as aiohttp decoded it
+    return hashlib.sha256(sent).hexdigest() if scheme.lower() == "bearer" and sent else ""
+
+
 def _node(request: web.Request, tokens: Mapping[str, str]) -> str:
     """Whose token was sent; takes as long whoever's it is.
 
     Raises: web.HTTPUnauthorized: nobody's.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    sent = token.strip().encode("utf-8", "surrogateescape")  # as aiohttp decoded it
-    digest = hashlib.sha256(sent).hexdigest()
+    digest = _digest(request)
     found = ""
     for node, known in tokens.items():
         if hmac.compare_digest(known.encode(), digest.encode()):
             found = node
-    if not found or scheme.lower() != "bearer":
+    if not found:
         raise web.HTTPUnauthorized(text="No node has this token.\n")
     return found
 
