@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heliostat.infra.assets import EXAMPLE
-from tests.infra.support import PASSPHRASE_VARIABLE, PEOPLE, Repositories, heliostat
+from tests.infra.support import PASSPHRASE_VARIABLE, PEOPLE, Repositories, git, heliostat
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,9 @@ def repositories(made_once: Path, tmp_path: Path) -> Repositories:
     """The public and the private repository, unlocked, to be done with as one likes."""
     place = tmp_path / "here"
     shutil.copytree(made_once, place, symlinks=True)
-    return Repositories(place)
+    found = Repositories(place)
+    git(found.private, "remote", "set-url", "origin", str(found.bare))
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,6 +53,15 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
     return done.stdout.decode(errors="replace")
 
 
+def without_ansible(folder: Path) -> str:
+    """A PATH on which git and git-crypt are, and Ansible isn't."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ("git", "git-crypt", "sh"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    return str(programs)
+
+
 def every_object(folder: Path) -> bytes:
     """All that was ever committed in a repository, in one piece."""
     done = subprocess.run(
@@ -88,9 +98,9 @@ class Repositories:
         """Verdict → "topic: text" of each finding of `heliostat infra check`."""
         return check(self.public, **environ)
 
-    def clone(self, *options: str) -> Repositories:
+    def clone(self, *options: str, name: str = "there") -> Repositories:
         """A clone by somebody who has no key."""
-        other = Repositories(self.place.with_name("there"))
+        other = Repositories(self.place.with_name(name))
         other.place.mkdir()
         git(other.place, "clone", "--quiet", *options, str(self.public), "example-infra")
         return other

@@ -122,7 +122,7 @@ def tell(story: Story, way: str, branch: str, path: str) -> None:
             story.commit(branch, {path: encrypted(5)})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=steps, hiding=hidings(), after=steps)
 def test_plaintext_anywhere_in_a_history_is_found(
     before: list[tuple[str, str, int]],
@@ -254,9 +254,8 @@ def _forced(repositories: Repositories) -> None:
 @pytest.mark.needs("git-crypt")
 def test_a_commit_past_real_git_crypt_is_found(repositories: Repositories) -> None:
     _forced(repositories)
-    found = repositories.check()
-    (bad,) = [text for text in found["bad"] if text.startswith("private: ")]
-    assert "new.yml: stands in plain text in commit" in bad
+    (fault,) = plaintext(repositories.private).faults
+    assert "new.yml: stands in plain text in commit" in fault
 
 
 @pytest.mark.needs("git-crypt")

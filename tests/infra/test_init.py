@@ -19,13 +19,21 @@ from heliostat.infra.assets import EXAMPLE
 from heliostat.infra.history import HEADER
 from heliostat.state.errors import KeysError
 from heliostat.state.keys import KeyFolder
-from tests.infra.support import ENVIRON, PASSPHRASE, Repositories, every_object, git, heliostat
+from tests.infra.support import (
+    ENVIRON,
+    PASSPHRASE,
+    Repositories,
+    every_object,
+    git,
+    heliostat,
+    without_ansible,
+)
 
 pytestmark = pytest.mark.needs("git-crypt")
 
 
-def test_what_is_made_passes_its_own_check(repositories: Repositories) -> None:
-    found = repositories.check()
+def test_what_is_made_passes_its_own_check(repositories: Repositories, tmp_path: Path) -> None:
+    found = repositories.check(PATH=without_ansible(tmp_path))
     assert found["bad"] == []
     assert any("nothing in plain text in 2 commits" in text for text in found["ok"])
     assert any("no secret of private/" in text for text in found["ok"])
@@ -73,15 +81,18 @@ def test_a_clone_without_the_key_can_be_checked(repositories: Repositories) -> N
     assert any("private/ is locked" in text for text in found["not checked"])
 
 
-def test_a_clone_without_private_can_be_checked(repositories: Repositories) -> None:
-    found = repositories.clone().check()
+def test_a_clone_without_private_and_without_ansible_can_be_checked(
+    repositories: Repositories, tmp_path: Path
+) -> None:
+    found = repositories.clone().check(PATH=without_ansible(tmp_path))
     assert found["bad"] == []
-    assert any("private/ isn't here" in text for text in found["not checked"])
+    for part in ("private/ isn't here", "Ansible isn't installed"):
+        assert any(part in text for text in found["not checked"])
 
 
 def test_a_clone_is_unlocked_by_the_exported_key(repositories: Repositories) -> None:
-    key = repositories.place / "infra.key"
-    subprocess.run(["git-crypt", "export-key", str(key)], cwd=repositories.private, check=True)
+    key = repositories.place / "example-infra.key"
+    assert key.stat().st_mode & 0o777 == 0o600
     other = repositories.clone("--recurse-submodules")
     subprocess.run(["git-crypt", "unlock", str(key)], cwd=other.private, check=True)
     ours, theirs = (place.private / "secrets.yml" for place in (repositories, other))
@@ -193,7 +204,7 @@ def test_somebody_on_a_terminal_is_asked(tmp_path: Path) -> None:
     assert everyone["heliostat_manager_name"] == "manager.example.net"
     assert everyone["heliostat_dns"]["api_url"] == "http://192.0.2.5:8081/"
     hosts = yaml.safe_load((tmp_path / "x/inventory/hosts.yml").read_text())["all"]["children"]
-    assert sorted(hosts) == ["dns", "edges", "managers"]
+    assert sorted(group for group in hosts if hosts[group]["hosts"]) == ["dns", "edges", "managers"]
     assert sorted(hosts["edges"]["hosts"]) == ["ber", "lon"]
 
 

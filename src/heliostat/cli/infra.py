@@ -1,4 +1,4 @@
-"""`heliostat infra`: init, check."""
+"""`heliostat infra`: init, check, rotate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Annotated
 import typer
 
 from heliostat.cli.context import Settings, json_option
-from heliostat.cli.keys import PASSPHRASE_VARIABLE, new_passphrase
+from heliostat.cli.keys import (
+    NEW_PASSPHRASE_VARIABLE,
+    PASSPHRASE_VARIABLE,
+    known_passphrase,
+    new_passphrase,
+)
 from heliostat.infra.answers import Answers, read_answers
 from heliostat.infra.assets import EXAMPLE
 from heliostat.infra.create import Made, create
@@ -65,6 +70,7 @@ def init(
                 "repository": str(made.repository),
                 "private_url": made.private_url,
                 "private_bare": str(made.bare) if made.bare else "",
+                "key": str(made.key_file),
             }
         )
         return
@@ -86,20 +92,19 @@ def _answers(settings: Settings, file: Path | None) -> Answers:
 
 def _say_what_next(settings: Settings, made: Made, answers: Answers) -> None:
     out = settings.out
-    name = made.repository.name
     out.print(f"made {made.repository}: {len(answers.servers)} servers,", end=" ")
     out.print(f"{len(answers.mirrors)} mirrors", markup=False)
     lines = [
+        f"{made.key_file} unlocks private/: keep it apart from here, twice; without it the secrets"
+        " are lost",
         "next, in that folder:",
-        f"  (cd private && git-crypt export-key ../../{name}.key)",
-        "     the key that unlocks private/: keep it apart from here, twice",
         "  heliostat infra check .",
     ]
     if made.bare is not None:
         lines += [
             f"  {made.bare.name} beside it is private/'s repository: push it to where you keep it,",
-            f"     as {made.private_url} seen from the public one; then git -C private remote"
-            " set-url origin URL",
+            f"     as {made.private_url} seen from the public one; then, when that has its remote,"
+            " too, git submodule sync",
         ]
     else:
         lines.append("  git -C private push --set-upstream origin main")
@@ -142,3 +147,39 @@ def check(
             settings.out.print(f"{one.topic}: {one.text}", markup=False)
     if not found.is_well:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def rotate(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="the repository", metavar="DIR")] = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Makes every secret anew, under a new key of git-crypt: for when somebody leaves.
+
+    private/ has to be unlocked. The machines get the new secrets by `ansible-playbook
+    rotate-keys.yml`. Asks for the root key's passphrase and a new one, or takes them from
+    HELIOSTAT_ROOT_PASSPHRASE and HELIOSTAT_NEW_ROOT_PASSPHRASE.
+    """
+    from heliostat.infra.rotate import rotate as make_anew
+
+    settings = Settings.of(ctx)
+    root_key = folder / PRIVATE / KEYS / ROOT_KEY
+    old = known_passphrase(PASSPHRASE_VARIABLE, root_key)
+    new = new_passphrase(NEW_PASSPHRASE_VARIABLE, root_key)
+    with settings.err.status("making every secret anew"):
+        found = make_anew(folder, datetime.now(UTC), old, new)
+    if settings.json:
+        settings.print_json({"made": found.made, "left": found.left, "key": str(found.key_file)})
+        return
+    lines = [f"new: {what}" for what in found.made]
+    lines += [f"still the old, yours to change: {what}" for what in found.left]
+    lines += [
+        f"{found.key_file} unlocks private/ from now on: give it to those who stay",
+        "next:",
+        "  git -C private push",
+        "  git add --all && git commit -m 'New secrets' && git push",
+        "  ansible-playbook rotate-keys.yml",
+    ]
+    for line in lines:
+        settings.out.print(line, markup=False)

@@ -167,6 +167,15 @@ def new_passphrase(variable: str, path: Path) -> bytes:
     return _passphrase(variable, path, is_new=True)
 
 
+def known_passphrase(variable: str, path: Path) -> bytes:
+    """The passphrase of the root key `path` that is there: of the variable, or asked for.
+
+    Raises:
+        KeysError: none is given and nobody can be asked.
+    """
+    return _passphrase(variable, path, is_new=False)
+
+
 def _remarks(keys: KeyFolder, expires: datetime) -> list[str]:
     remarks = []
     if keys.has_unlocked_root:

@@ -16,6 +16,7 @@ from heliostat.infra.assets import collection_folder, copy_collection
 from heliostat.infra.errors import InfraError
 from heliostat.infra.git import git, need
 from heliostat.infra.public import TRUST, public_files
+from heliostat.infra.rotate import export_key, key_file_of
 from heliostat.state.durable import replace_file
 
 FIRST_COMMIT: Final = "The servers of {name}, as `heliostat infra init` wrote them"
@@ -29,6 +30,8 @@ class Made:
     private_url: str
     bare: Path | None
     """The private repository's bare copy; None when it stands at a URL that was given."""
+    key_file: Path
+    """The key of git-crypt, for somebody to take away from here."""
 
 
 def create(
@@ -48,6 +51,9 @@ def create(
     bare = None if private_url else repository.with_name(f"{repository.name}-private.git")
     if bare is not None and bare.exists():
         raise InfraError(f"{bare}: is there already; move it away, or say where with --private-url")
+    key_file = key_file_of(repository)
+    if key_file.exists():
+        raise InfraError(f"{key_file}: is there already; it may be the only key of something")
     with _whole_or_nothing(repository):
         _know_who(repository)
         git(repository, "init", "--quiet", f"--initial-branch={private.BRANCH}")
@@ -68,7 +74,8 @@ def create(
                 git(inner, "fetch", "--quiet", "origin")
                 git(inner, "branch", "--quiet", f"--set-upstream-to=origin/{private.BRANCH}")
                 _finish(repository, url, answers)
-    return Made(repository, url, bare)
+        export_key(inner, key_file)
+    return Made(repository, url, bare, key_file)
 
 
 def _finish(repository: Path, url: str, answers: Answers) -> None:

@@ -38,7 +38,7 @@ def public_files(answers: Answers) -> dict[str, str]:
     for playbook in PLAYBOOKS:
         files[f"{playbook}.yml"] = (
             f"---\n- name: {_SAYS[playbook]}\n"
-            f"  ansible.builtin.import_playbook: heliostat.fleet.{playbook}\n"
+            f"  ansible.builtin.import_playbook: heliostat.fleet.{playbook.replace('-', '_')}\n"
         )
     files[HOSTS] = yamltext.dump(_hosts(answers))
     for server in answers.servers:
@@ -61,10 +61,10 @@ _SAYS: Final = {
 
 
 def _hosts(answers: Answers) -> dict[str, Any]:
-    groups: dict[str, Any] = {}
-    for role, group in GROUPS.items():
-        if names := [server.name for server in answers.having(role)]:
-            groups[group] = {"hosts": {name: {} for name in names}}
+    groups = {  # empty ones, too, or Ansible remarks that there is no such group
+        group: {"hosts": {server.name: {} for server in answers.having(role)}}
+        for role, group in GROUPS.items()
+    }
     return {"all": {"children": groups}}
 
 
