@@ -1,4 +1,4 @@
-"""`heliostat infra`: init, check, rotate."""
+"""`heliostat infra`: init, check, rotate, update."""
 
 from __future__ import annotations
 
@@ -183,3 +183,28 @@ def rotate(
     ]
     for line in lines:
         settings.out.print(line, markup=False)
+
+
+@app.command()
+def update(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="the repository", metavar="DIR")] = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Replaces the Ansible collection in a repository by the one of this Heliostat."""
+    from heliostat import __version__
+    from heliostat.infra.assets import COLLECTION, copy_collection
+    from heliostat.infra.errors import InfraError
+
+    settings = Settings.of(ctx)
+    if not (folder / COLLECTION).is_dir():
+        raise InfraError(f"{folder / COLLECTION}: isn't there; is {folder} the repository?")
+    copy_collection(folder)
+    if settings.json:
+        settings.print_json({"collection": str(folder / COLLECTION), "version": __version__})
+        return
+    settings.out.print(
+        f"{folder / COLLECTION} is that of heliostat {__version__}; `git diff` shows what is new,"
+        " heliostat_version in inventory/group_vars/all.yml says what the servers run",
+        markup=False,
+    )
