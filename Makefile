@@ -10,7 +10,7 @@ FLEET := $(VENV)/fleet.jsonl
 ON_TWO_CORES := -n 3 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format coverage bench slow fleet clients soak fuzz lock clean
+.PHONY: help setup demo test lint types format coverage bench slow fleet clients rollout docs wheelhouse soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,15 @@ fleet: setup ## two edges, manager, DNS, mirrors in namespaces, broken one by on
 
 clients: setup ## curl, apt, dnf, zypper, pacman, torrents over mirrors that die, lie and lag (5 minutes)
 	HELIOSTAT_CLIENTS=all $(BIN)/pytest -q --timeout 180 tests/clients
+
+rollout: setup ## the whole fleet rolled out by Ansible to booted Debian 12 machines, upgraded, broken, restored (needs root; 20 minutes)
+	HELIOSTAT_ROLLOUT=all $(BIN)/pytest -v --timeout 1800 tests/rollout
+
+docs: setup ## the documentation as a site, into dist/site
+	$(BIN)/mkdocs build --quiet --strict
+
+wheelhouse: setup ## every wheel that a rollout installs, with its hash, into dist/wheelhouse
+	$(BIN)/python tools/make_wheelhouse.py
 
 fuzz: setup ## every parser of strangers' bytes, a minute each (FUZZ_S=60)
 	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
