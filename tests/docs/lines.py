@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 _INLINE = re.compile(r"(?<!`)`(heliostat (?!ok`)[^`]+)`(?!`)", re.DOTALL)
 _PREFIX = re.compile(r"(?:\$ )?(?:sudo (?:-u \w+ )?|runuser -u \w+ -- |(?:[A-Z_]+=\S+ )+)?")
 _SHELL = re.compile(r"\s(?:\||&&|>|>>|2>|<|&|#|;)(?:\s|$)|;\s|…")
+_SAID = re.compile(rf"{PROGRAM} (?:ok$|COMMAND|.* does it$)")
+"""What isn't typed: the health text, a group's form, the last line of a plan."""
 _ALTERNATIVES = re.compile(r"\b(\w+(?:\|\w+)+)\b")
 
 
@@ -67,7 +69,9 @@ def lines_of(page: Path) -> Iterator[Line]:
 
 def _typed(page: str, number: int, line: str) -> Iterator[Line]:
     line = line[_PREFIX.match(line).end() :]  # type: ignore[union-attr]
-    if line.startswith(f"{PROGRAM} ") and not re.match(rf"{PROGRAM} (ok$|COMMAND|.* does it$)", line):
+    if line.startswith(f"{PROGRAM} ") and not re.match(
+        rf"{PROGRAM} (ok$|COMMAND|.* does it$)", line
+    ):
         whole = _SHELL.split(line)[0].strip().rstrip("\\")
         usage = "[" in whole or " COMMAND" in whole
         for one in _alternatives(whole):

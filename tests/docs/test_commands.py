@@ -16,9 +16,7 @@ USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """Typer's own class of it moves between releases; its public child doesn't."""
 
 LINES = [line for page in pages() for line in lines_of(page)]
-ROOT_OPTIONS = {
-    name: option.value for option in next(walk()).parameters for name in option.names
-}
+ROOT_OPTIONS = {name: option.value for option in next(walk()).parameters for name in option.names}
 
 
 @functools.cache

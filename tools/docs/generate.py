@@ -19,6 +19,7 @@ from heliostat.manager.reports.form import Condition, WatchReport
 from heliostat.model.errors import EXIT_FAILED
 from tools.docs.api import EDGE, admin_routes, fields_of, manager_routes
 from tools.docs.commands import Command, Parameter, walk
+from tools.docs.diagrams import DIAGRAMS
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 MADE: Final = "<!-- Made from the code by `python -m tools.docs.generate`; don't edit. -->"
@@ -39,7 +40,8 @@ ROUTES: Final = {
 
 def pages() -> dict[str, str]:
     """Path below docs/ → text."""
-    return {"reference/cli.md": cli_page(), "reference/api.md": api_page()}
+    drawn = {f"assets/{name}.svg": draw().svg() for name, draw in DIAGRAMS.items()}
+    return {"reference/cli.md": cli_page(), "reference/api.md": api_page(), **drawn}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -1,8 +1,8 @@
 """Hooks of MkDocs: what our pages have that its Markdown doesn't know.
 
 Fences that tests read ("```sh on=fra,nyc") become titled blocks, so that a reader sees on which
-machine a command is typed and into which file a text goes; and links to files of the source
-tree, which aren't on the site, become plain text.
+machine a command is typed and into which file a text goes. Diagrams in Mermaid, which GitHub draws,
+become pictures: the script that draws them in a browser would come from a stranger's host.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ import re
 from typing import Any
 
 _FENCE = re.compile(r"^```(\w+) on=(\S+)((?: \w+=\S+)*)$", re.MULTILINE)
+_MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
+PICTURES = {
+    "reference/mirror-states.md": "![The states of a mirror](../assets/mirror-states.svg)",
+}
+"""Page → what stands on the site in the place of its Mermaid diagram."""
 
 
 def titled(match: re.Match[str]) -> str:
@@ -24,5 +29,7 @@ def titled(match: re.Match[str]) -> str:
     return f'```{language} title="{title}"'
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    return _FENCE.sub(titled, markdown)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Called by MkDocs for each page; a diagram that has no picture is a KeyError."""
+    path = page.file.src_uri
+    return _FENCE.sub(titled, _MERMAID.sub(lambda _: PICTURES[path], markdown))
