@@ -36,7 +36,9 @@ def test_a_real_repository_has_the_same_public_part(repositories: Repositories) 
     made, stored = _files(repositories.public), _files(TARGET)
     for path, content in stored.items():
         if path != TRUST:
-            assert made[path] == content, path
+            lines = made[path].splitlines(keepends=True)
+            kept = [line for line in lines if not line.startswith(b"token_sha256 = ")]
+            assert b"".join(kept) == content, path
 
 
 def test_the_example_passes_the_check_as_it_lies_here() -> None:

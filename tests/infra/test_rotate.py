@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from heliostat.infra.history import HEADER, plaintext
+from heliostat.manager.registry.mirror_file import read_mirror_files
 from heliostat.state.keys import KeyFolder
 from tests.infra.support import ENVIRON, PASSPHRASE, Repositories, git, heliostat
 
@@ -16,8 +19,8 @@ pytestmark = pytest.mark.needs("git-crypt")
 NEW = {"HELIOSTAT_NEW_ROOT_PASSPHRASE": "battery staple"}
 
 
-def _secrets(repositories: Repositories) -> dict[str, object]:
-    found: dict[str, object] = yaml.safe_load((repositories.private / "secrets.yml").read_text())
+def _secrets(repositories: Repositories) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((repositories.private / "secrets.yml").read_text())
     return found
 
 
@@ -75,6 +78,12 @@ def test_whoever_had_the_old_key_reads_nothing_new(repositories: Repositories) -
     assert keys.root().signed.version == 2
     assert set(keys.signers()) == {"timestamp", "snapshot", "targets"}
     assert (repositories.public / "trust/root.json").read_bytes() == keys.roots()[2]
+
+    tokens: dict[str, str] = after["heliostat_mirror_tokens"]
+    mirrors = read_mirror_files(repositories.public / "mirrors.d", {"systemrescue"})
+    for name, token in tokens.items():
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        assert mirrors[name].token_sha256 == digest
 
     git(private, "push", "--quiet", "origin", "main")
     git(repositories.public, "commit", "--quiet", "-am", "New secrets")

@@ -52,7 +52,7 @@ GROUPS = {
     "node": "Nodes: add, list, show, drain, undrain, remove",
     "dns": "Records of the nodes: plan, apply, status",
     "failover": "The monitor on a node, for servers of DNS that check nobody",
-    "infra": "The repository that a project's servers are rolled out from: init, check, rotate, update",
+    "infra": "A project's servers in one repository: init, check, rotate, update",
     "keys": "Keys that states are signed with: init, show, rotate",
 }
 """Group → its help; each is the `app` of `heliostat.cli.NAME`, imported only when it is used."""

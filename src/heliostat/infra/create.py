@@ -58,10 +58,10 @@ def create(
         _know_who(repository)
         git(repository, "init", "--quiet", f"--initial-branch={private.BRANCH}")
         inner = repository / private.PRIVATE
-        root = private.make_private(inner, answers, now, passphrase)
-        for path, text in public_files(answers).items():
+        shown = private.make_private(inner, answers, now, passphrase)
+        for path, text in public_files(answers, shown.token_hashes).items():
             _write(repository / path, text.encode())
-        _write(repository / TRUST, root)
+        _write(repository / TRUST, shown.root)
         copy_collection(repository)
         url = private_url or f"../{repository.name}-private.git"
         if bare is None:

@@ -8,6 +8,7 @@ before anything leaves this machine.
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from heliostat.infra.assets import skeleton
 from heliostat.infra.errors import InfraError
 from heliostat.infra.git import git, run
 from heliostat.infra.history import plaintext
-from heliostat.infra.secrets import make_secrets, secrets_text
+from heliostat.infra.secrets import make_secrets, secrets_text, token_hashes
 from heliostat.state.durable import replace_file
 from heliostat.state.keys import KeyFolder
 
@@ -29,8 +30,18 @@ ROOT_KEY: Final = "root.pem"
 ATTRIBUTES: Final = ".gitattributes"
 
 
-def make_private(folder: Path, answers: Answers, now: datetime, passphrase: bytes) -> bytes:
-    """Makes the private repository in `folder`; returns root.json, which is public.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What follows from the secrets and may be public."""
+
+    root: bytes
+    """root.json"""
+    token_hashes: dict[str, str]
+    """Mirror → SHA-256 of its token."""
+
+
+def make_private(folder: Path, answers: Answers, now: datetime, passphrase: bytes) -> Shown:
+    """Makes the private repository in `folder`; returns what of it is public.
 
     Raises:
         InfraError: git or git-crypt failed, or something would have been committed in plain text.
@@ -43,9 +54,10 @@ def make_private(folder: Path, answers: Answers, now: datetime, passphrase: byte
         _write(folder / path, files.pop(path), 0o644)
     commit(folder, "What is encrypted: all but four names")
 
+    secrets = make_secrets(answers)
     for path, text in files.items():
         _write(folder / path, text, 0o600)
-    _write(folder / SECRETS, secrets_text(make_secrets(answers)), 0o600)
+    _write(folder / SECRETS, secrets_text(secrets), 0o600)
     keys = KeyFolder(folder / KEYS)
     outside = folder.with_name(f".{folder.name}-{ROOT_KEY}")
     try:
@@ -58,7 +70,7 @@ def make_private(folder: Path, answers: Answers, now: datetime, passphrase: byte
     commit(folder, "Secrets and keys")
     if found := plaintext(folder).faults:
         raise InfraError(f"{folder}: git-crypt isn't at work here: {found[0]}")
-    return root
+    return Shown(root, token_hashes(secrets))
 
 
 def attach(repository: Path, url: str) -> None:

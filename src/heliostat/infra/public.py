@@ -26,8 +26,12 @@ API_PORT: Final = 8081
 DNS_PORT: Final = 53
 
 
-def public_files(answers: Answers) -> dict[str, str]:
-    """All files but the collection, trust/root.json and what git makes itself."""
+def public_files(answers: Answers, token_hashes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All files but the collection, trust/root.json and what git makes itself.
+
+    `token_hashes`: mirror → SHA-256 of the token that it reports with; of 256 random bits, so that
+    everybody may see it.
+    """
     words = {
         "name": answers.name,
         "service_name": answers.service_name,
@@ -46,7 +50,8 @@ def public_files(answers: Answers) -> dict[str, str]:
     for group, values in _groups(answers).items():
         files[f"{INVENTORY}/group_vars/{group}.yml"] = yamltext.dump(values)
     for mirror in answers.mirrors:
-        files[f"{MIRRORS}/{mirror.name}.toml"] = _mirror_file(mirror)
+        digest = (token_hashes or {}).get(mirror.name, "")
+        files[f"{MIRRORS}/{mirror.name}.toml"] = _mirror_file(mirror, digest)
     return files
 
 
@@ -61,7 +66,7 @@ _SAYS: Final = {
 
 
 def _hosts(answers: Answers) -> dict[str, Any]:
-    groups = {  # empty ones, too, or Ansible remarks that there is no such group
+    groups: dict[str, Any] = {  # empty ones, too, or Ansible remarks that there is no such group
         group: {"hosts": {server.name: {} for server in answers.having(role)}}
         for role, group in GROUPS.items()
     }
@@ -186,9 +191,9 @@ def _said(section: Any) -> dict[str, Any]:
     return found
 
 
-def _mirror_file(mirror: MirrorFile) -> str:
+def _mirror_file(mirror: MirrorFile, token_sha256: str) -> str:
     document = tomlkit.document()
-    said = _said(mirror)
+    said = {**_said(mirror), **({"token_sha256": token_sha256} if token_sha256 else {})}
     for key, value in said.items():
         if not _is_table(value):
             document[key] = value

@@ -10,7 +10,6 @@ stay; what can't be made here (keys of providers, certificates) is named.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,14 +24,20 @@ from heliostat.infra.errors import InfraError
 from heliostat.infra.git import git, need, run
 from heliostat.infra.history import plaintext
 from heliostat.infra.public import MIRRORS, TRUST
-from heliostat.infra.secrets import token, tsig_key
+from heliostat.infra.secrets import (
+    MIRROR_TOKENS,
+    NODE_TOKENS,
+    token,
+    token_sha256,
+    tsig_key,
+)
 from heliostat.state.durable import replace_file
 from heliostat.state.keys import KeyFolder
 
 MAX_SECRETS_BYTES: Final = 1 << 20
 MIN_SECRET_CHARS: Final = 12
 """What is shorter can't be told apart from other words of the file."""
-TOKENS: Final = ("heliostat_node_tokens", "heliostat_mirror_tokens")
+TOKENS: Final = (NODE_TOKENS, MIRROR_TOKENS)
 API_KEY: Final = "heliostat_powerdns_api_key"
 TSIG: Final = "heliostat_tsig"
 NEW_ROOT_KEY: Final = ".new-root.pem"
@@ -95,11 +100,6 @@ def export_key(folder: Path, key_file: Path) -> None:
         raise
 
 
-def token_sha256(value: str) -> str:
-    """As mirror files and [[node]] have it."""
-    return hashlib.sha256(value.encode()).hexdigest()
-
-
 def _ready(folder: Path) -> None:
     secrets = folder / private.SECRETS
     if not secrets.is_file():
@@ -158,7 +158,7 @@ def _new_secrets(folder: Path, found: Rotated) -> dict[str, str]:
     for group in TOKENS:
         for name, old in (values.get(group) or {}).items():
             new = change(old, token, f"{group}: {name}")
-            if group == "heliostat_mirror_tokens":
+            if group == MIRROR_TOKENS:
                 hashes[str(name)] = token_sha256(new)
     if API_KEY in values:
         change(values[API_KEY], token, API_KEY)

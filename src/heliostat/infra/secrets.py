@@ -6,6 +6,7 @@ Every secret is 256 random bits from the system; nothing here derives one from a
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets as random
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +15,8 @@ from heliostat.infra import yamltext
 from heliostat.infra.answers import Answers
 
 SECRET_BYTES: Final = 32
+NODE_TOKENS: Final = "heliostat_node_tokens"
+MIRROR_TOKENS: Final = "heliostat_mirror_tokens"
 TSIG_NAME: Final = "heliostat"
 TSIG_ALGORITHM: Final = "hmac-sha256"
 
@@ -40,12 +43,10 @@ def tsig_key() -> str:
 def make_secrets(answers: Answers) -> dict[str, Any]:
     """The content of secrets.yml for a new project."""
     found: dict[str, Any] = {
-        "heliostat_node_tokens": {server.name: token() for server in answers.having("edge")}
+        NODE_TOKENS: {server.name: token() for server in answers.having("edge")}
     }
     if mirrors := answers.having("mirror"):
-        found["heliostat_mirror_tokens"] = {
-            server.hostname or server.name: token() for server in mirrors
-        }
+        found[MIRROR_TOKENS] = {server.hostname or server.name: token() for server in mirrors}
     if answers.dns.provider == "powerdns":
         found["heliostat_powerdns_api_key"] = token()
     if answers.dns.provider in ("powerdns", "rfc2136"):
@@ -56,6 +57,16 @@ def make_secrets(answers: Answers) -> dict[str, Any]:
         }
     found["heliostat_backup_password"] = token()
     return found
+
+
+def token_hashes(values: Mapping[str, Any]) -> dict[str, str]:
+    """Mirror → SHA-256 of its token, as its mirror file has it."""
+    return {name: token_sha256(one) for name, one in values.get(MIRROR_TOKENS, {}).items()}
+
+
+def token_sha256(value: str) -> str:
+    """As mirror files and [[node]] have it."""
+    return hashlib.sha256(value.encode()).hexdigest()
 
 
 def secrets_text(values: Mapping[str, Any]) -> str:
