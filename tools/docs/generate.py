@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tools.docs.generate
 
-`tests/docs` fails when a page isn't what this writes. Settings, metrics and mirror files are
-written by hand, because their meanings need more words than code has; tests compare their tables
-with the code, both ways.
+`tests/docs` fails when a page isn't what this writes. Of the settings it writes the tables. Metrics
+and mirror files are written by hand, because their meanings need more words than code has; tests
+compare their tables with the code, both ways.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from heliostat.model.errors import EXIT_FAILED
 from tools.docs.api import EDGE, admin_routes, fields_of, manager_routes
 from tools.docs.commands import Command, Parameter, walk
 from tools.docs.diagrams import DIAGRAMS
+from tools.docs.settings import with_tables
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 MADE: Final = "<!-- Made from the code by `python -m tools.docs.generate`; don't edit. -->"
@@ -32,6 +33,7 @@ ROUTES: Final = {
     **{path: what for path, (_, what) in FORMS.items()},
     "/-/report/counts": "a segment of the [spool](spool.md): download counts",
     "/-/report/pulled": "a mirror says that its pull is done, with its own token",
+    "/-/report/sight": "how a node looks from here, for `heliostat doctor` on it",
     "/-/state/metadata/{name}": "signed metadata of the published [state](state.md)",
     "/-/state/files/{name}": "a file of it, named by its sha256",
 }
@@ -41,7 +43,13 @@ ROUTES: Final = {
 def pages() -> dict[str, str]:
     """Path below docs/ → text."""
     drawn = {f"assets/{name}.svg": draw().svg() for name, draw in DIAGRAMS.items()}
-    return {"reference/cli.md": cli_page(), "reference/api.md": api_page(), **drawn}
+    settings = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
+    return {
+        "reference/cli.md": cli_page(),
+        "reference/api.md": api_page(),
+        "reference/settings.md": with_tables(settings),
+        **drawn,
+    }
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -61,7 +61,7 @@ class ManagerSection(Section):
     publish_to: list[str] = Field(
         default=[],
         max_length=MAX_SOURCES,
-        description="where states are put beside data_dir: folders, s3://BUCKET/PREFIX",
+        description="where states are put beside data_dir: folders, `s3://BUCKET/PREFIX`",
     )
     s3_endpoint: OptionalUrl = Field(
         default="", description="S3-compatible store of `publish_to`; empty: AWS"
@@ -214,7 +214,7 @@ class EdgeSection(Section):
         default="combined", description="form of its lines"
     )
     access_log_addresses: Literal["truncated", "full"] = Field(
-        default="truncated", description='clients in it: their /24 or /48, or "full"'
+        default="truncated", description="clients in it: their /24 or /48, or the whole address"
     )
 
     @model_validator(mode="after")

@@ -66,7 +66,7 @@ class RepositorySection(Section):
     name: Name = Field(description="what clients ask for")
     path: Annotated[
         str, Field(max_length=MAX_PATH_CHARS), AfterValidator(_template), AfterValidator(_folder)
-    ] = Field(description='its folder in the tree; "{arch}" is the architecture')
+    ] = Field(description="its folder in the tree; `{arch}` is the architecture")
     arches: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(
         default=[], max_length=100, description="architectures it has; none: any with a folder"
     )
@@ -83,14 +83,14 @@ class RepositorySection(Section):
 class AliasSection(Section):
     """A path such as latest/… that stands for the file with the highest version."""
 
-    path: Template = Field(description="what people ask for, with {fields}")
-    target: Template = Field(description="the file, with the same fields and {version}")
+    path: Template = Field(description="what people ask for, with `{fields}`")
+    target: Template = Field(description="the file, with the same fields and `{version}`")
     order: Literal["natural", "pep440", "debian"] = Field(
         default="natural", description="how versions are put in order"
     )
     prereleases: bool = Field(default=False, description="true: release candidates count, too")
     answer: Literal["file", "mirror"] = Field(
-        default="file", description='redirect to the "file"\'s own path, or to its "mirror"'
+        default="file", description="redirect to the file's own path, or straight to its mirror"
     )
 
     @model_validator(mode="after")
@@ -110,7 +110,9 @@ class AliasSection(Section):
 class MovedSection(Section):
     """Files that stand elsewhere now: 301."""
 
-    path: Template = Field(description="where they were, with {fields}; {rest} at the end: all")
+    path: Template = Field(
+        description="where they were, with `{fields}`; `{rest}` at the end takes folders, too"
+    )
     target: Template = Field(description="where they are, with the same fields")
 
     @model_validator(mode="after")
@@ -135,10 +137,12 @@ class RemovedSection(Section):
 class TreeSection(Section):
     """One published file tree."""
 
-    name: Name = Field(description="what the tree is called everywhere")
+    name: Name = Field(
+        description="what the tree is called everywhere: a-z, 0-9, `.`, `_`, `-`, at most 63"
+    )
     root: Annotated[str, AfterValidator(local_path)] = Field(
-        description="what is published: a folder, or where it is read from: rsync://, https://, "
-        "s3://BUCKET/PREFIX, USER@HOST:/PATH (rsync over ssh)"
+        description="what is published: a folder, or where it is read from: `rsync://`, `https://`,"
+        " `s3://BUCKET/PREFIX`, `USER@HOST:/PATH` (rsync over ssh)"
     )
     prefix: Prefix = Field(default="/", description="where it stands on the edges")
     fallback: list[BaseUrl] = Field(default=[], description="used when no mirror can serve a file")
@@ -162,10 +166,10 @@ class TreeSection(Section):
     file_list: str = Field(
         default="",
         max_length=2000,
-        description="remote roots: a list of the files, to read instead",
+        description="remote roots: a list of the files, read instead",
     )
     checksum_files: bool = Field(
-        default=True, description="remote roots: take digests from SHA256SUMS and its like"
+        default=True, description="remote roots: take digests from `SHA256SUMS` and its like"
     )
     s3_endpoint: OptionalUrl = Field(default="", description="S3-compatible store; empty: AWS")
     s3_region: str = Field(default="", max_length=63, description="its region")
@@ -184,7 +188,7 @@ class TreeSection(Section):
     zsync: Patterns = Field(
         default=[],
         max_length=MAX_PATTERNS,
-        description="patterns of files with a zsync control file (needs zsyncmake)",
+        description="patterns of files with a zsync control file (needs `zsyncmake`)",
     )
     carried: Patterns = Field(
         default=[],
@@ -199,7 +203,7 @@ class TreeSection(Section):
         description="largest file that edges serve themselves",
     )
     sums: list[Literal["sha256", "sha512", "sha1", "md5"]] = Field(
-        default=[], description="digests of which each folder has a list, such as SHA256SUMS"
+        default=[], description="digests of which each folder has a list, such as `SHA256SUMS`"
     )
     repositories: list[RepositorySection] = Field(
         default=[], alias="repository", max_length=MAX_REPOSITORIES
