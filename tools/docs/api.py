@@ -113,9 +113,13 @@ def admin_routes() -> dict[tuple[str, str], str]:
 
 def manager_routes() -> list[tuple[str, str]]:
     with_models()
+    from heliostat.config.load import LoadedConfig
+    from heliostat.config.schema import Config
     from heliostat.manager.reports.server import report_app
+    from heliostat.manager.reports.sight import Sight
 
-    return list(routes_of(report_app({}, Path())))
+    sight = Sight(LoadedConfig(Path(), Config()))
+    return list(routes_of(report_app({}, Path(), sight=sight)))
 
 
 def with_models() -> None:

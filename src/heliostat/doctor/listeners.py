@@ -11,7 +11,7 @@ from typing import Final
 from cryptography import x509
 
 from heliostat import __version__
-from heliostat.doctor.finding import Finding, bad, ok, skipped, warn
+from heliostat.doctor.finding import Finding, bad, ok, warn
 from heliostat.doctor.patient import Patient
 
 ANSWER_S: Final = 3.0
@@ -151,33 +151,3 @@ async def _who(address: str, tls: bool, name: str) -> tuple[str, str, bytes | No
     if SERVER_FIELD not in head.lower():
         return "another program answers there", f"ss -ltnp 'sport = :{port}' names it", None
     return "", "", shown
-
-
-async def reports(patient: Patient) -> list[Finding]:
-    """Whether the manager can be reached, and knows this node's token."""
-    import aiohttp
-
-    from heliostat.failover import health
-
-    topic, section = "manager", patient.config.edge
-    if not section.report_url:
-        return [skipped(topic, "this node reports to nobody")]
-    url = f"{section.report_url}-/report/node"
-    fields = {"Authorization": f"Bearer {section.report_token}"}
-    away = "downloads go on without it; runbook manager-gone"
-    try:
-        async with asyncio.timeout(ANSWER_S), health.session() as session:
-            # an empty report is refused whoever sends it, but only after the token was looked at
-            tls = health.tls_of(section.report_ca)
-            async with session.post(url, data=b"", headers=fields, ssl=tls) as answer:
-                code = answer.status
-    except TimeoutError:
-        return [warn(topic, f"{url} doesn't answer within {ANSWER_S:g} s", away)]
-    except (aiohttp.ClientError, OSError) as error:
-        return [warn(topic, f"{url}: {error}", away)]
-    if code == 401:
-        todo = "set [edge] report_token to what `heliostat node add` printed, or the token_sha256"
-        return [bad(topic, "it doesn't know this node's token", todo)]
-    if code != 400:
-        return [warn(topic, f"{url} answers {code}", "is that the manager's report_listen?")]
-    return [ok(topic, "it answers, and knows this node's token")]

@@ -9,7 +9,8 @@ from heliostat.doctor.finding import Finding, bad, ok, skipped, warn
 from heliostat.doctor.patient import Patient
 from heliostat.failover import health
 
-DRAINED: Final = "drained"
+DRAINED: Final = "draining"
+"""Of what a drained node's health says."""
 
 
 async def nodes(patient: Patient) -> list[Finding]:

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from heliostat.doctor import (
+    afar,
     certificate,
     clock,
     disk,
@@ -56,7 +57,7 @@ CHECKS: Final = (
     Check("certificate", certificate.certificate, for_managers=False),
     Check("state", states.held, for_managers=False),
     Check("sources", states.sources, for_managers=False),
-    Check("manager", listeners.reports, for_managers=False),
+    Check("manager", afar.manager, for_managers=False),
     Check("keys", manager.keys, for_edges=False),
     Check("database", manager.registry, for_edges=False),
     Check("published state", states.published, for_edges=False),

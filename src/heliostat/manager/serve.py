@@ -76,7 +76,9 @@ async def _serve(loaded: LoadedConfig, *, with_edge: bool, debug: bool, quiet: b
         tokens = {one.name: one.token_sha256 for one in loaded.config.nodes if one.token_sha256}
         states = loaded.data_dir / PUBLISHED_FOLDER
         tasks.append(
-            asyncio.create_task(_reports(sock, tokens, jobs.size_of, scan_s, _tls(manager), states))
+            asyncio.create_task(
+                _reports(sock, tokens, jobs.size_of, scan_s, _tls(manager), states, loaded)
+            )
         )
     if with_edge:
         flags = ["--debug"] * debug + ["--quiet"] * quiet
@@ -105,10 +107,13 @@ async def _reports(
     scan_s: float,
     tls: ssl.SSLContext | None = None,
     states: Path | None = None,
+    loaded: LoadedConfig | None = None,
 ) -> int:
     from heliostat.manager.reports.server import serve_reports
+    from heliostat.manager.reports.sight import Sight
 
-    await serve_reports(sock, tokens, tls, states, size_of, scan_s)
+    sight = Sight(loaded) if loaded is not None else None
+    await serve_reports(sock, tokens, tls, states, size_of, scan_s, sight)
     return 1
 
 

@@ -4,6 +4,7 @@
     POST /-/report/node    what it says of itself, JSON; 200 and what is wanted of it
     POST /-/report/counts  a segment of its spool; 204 once it is counted, now or before
     POST /-/report/pulled  a mirror's own machine has pulled: it is scanned soon; 204
+    GET  /-/report/sight   how the node looks from here, JSON (`heliostat.manager.reports.sight`)
     GET  /-/state/…        the published state (`heliostat.manager.reports.states`)
 
 Promises: a bad report is answered with one sentence and changes nothing; tokens are compared by
@@ -37,6 +38,7 @@ from heliostat.manager.reports.counts import (
     record_counts,
 )
 from heliostat.manager.reports.form import MAX_REPORT_BYTES, Condition, WatchReport
+from heliostat.manager.reports.sight import Sight, add_sight
 from heliostat.manager.reports.states import add_states
 from heliostat.manager.reports.store import record_report
 from heliostat.manager.setup import in_database
@@ -70,11 +72,13 @@ def report_app(
     states: Path | None = None,
     size_of: SizeOf | None = None,
     scan_s: float = DEFAULT_SCAN_S,
+    sight: Sight | None = None,
 ) -> web.Application:
     """The application; `tokens` are the SHA-256 of each node's token, in hexadecimal.
 
     `states` is the folder of the published state, if it is to be offered; `size_of` knows the sizes
-    of files, for sums of bytes; `scan_s` is the time between two scans of a mirror.
+    of files, for sums of bytes; `scan_s` is the time between two scans of a mirror;
+    `sight` looks at nodes, if they may ask for that.
     """
     turns = asyncio.Semaphore(COUNTS_AT_ONCE)
     folded_at_s = time.monotonic()
@@ -136,6 +140,8 @@ def report_app(
         app.router.add_post(path, handler)
     if states is not None:
         add_states(app, states)
+    if sight is not None:
+        add_sight(app, sight, lambda request: _node(request, tokens))
     return app
 
 
@@ -146,11 +152,14 @@ async def serve_reports(
     states: Path | None = None,
     size_of: SizeOf | None = None,
     scan_s: float = DEFAULT_SCAN_S,
+    sight: Sight | None = None,
 ) -> None:
     """Takes reports at a bound socket until cancelled."""
     # what is said to be compressed is no report; unpacked, junk would be a fault of ours
     runner = web.AppRunner(
-        report_app(tokens, states, size_of, scan_s), access_log=None, auto_decompress=False
+        report_app(tokens, states, size_of, scan_s, sight),
+        access_log=None,
+        auto_decompress=False,
     )
     await runner.setup()
     try:
