@@ -90,7 +90,7 @@ async def asked(place: Workplace, token: str, *, health: int) -> list[Finding]:
 
 
 def _node_config(
-    place: Workplace, manager: BaseTestServer[web.Application], token: str
+    place: Workplace, manager: BaseTestServer, token: str
 ) -> LoadedConfig:
     path = place.folder / "node.toml"
     path.write_text(
