@@ -45,7 +45,9 @@ def check(repository: Path) -> Findings:
     _check_trust(repository, found)
     _check_playbooks(repository, found)
     _run_if_there(repository, found, "yamllint", ["yamllint", "--strict", "."])
-    _run_if_there(repository, found, "ansible-lint", ["ansible-lint", "--offline", "--quiet"])
+    _run_if_there(
+        repository, found, "ansible-lint", ["ansible-lint", "--offline", "-q", "--nocolor"]
+    )
     return found
 
 
