@@ -39,7 +39,8 @@ class Project:
         fleet.mkdir(parents=True)
         shutil.copytree(ROOT / "deploy/ansible", fleet / "fleet")
         for name in ("site", "upgrade", "drain", "restore", "rotate-keys", "smoke"):
-            self.file(f"{name}.yml", f"---\n- import_playbook: heliostat.fleet.{name}\n")
+            play = name.replace("-", "_")
+            self.file(f"{name}.yml", f"---\n- import_playbook: heliostat.fleet.{play}\n")
         self.file(
             "ansible.cfg",
             f"""

@@ -411,7 +411,8 @@ def _ignore() -> None:
 def run_steward(task: StewardTask, channel: Channel) -> int:
     """Works in this (forked) process until told to finish; the exit code."""
     gc.set_threshold(50_000)
-    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # a service's filter of system calls may forbid it
+        os.nice(NICENESS)
 
     async def main() -> int:
         return await Steward(task, channel).main()
