@@ -16,7 +16,12 @@ from tests.support.pages import blocks_of
 PAGE = ROOT / "docs" / "contributing.md"
 TEST = "tests/cli/test_mirror_list.py"
 
-pytestmark = [pytest.mark.needs("git"), pytest.mark.needs("patch"), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.needs("git"),
+    pytest.mark.needs("patch"),
+    pytest.mark.timeout(180),
+]
 
 
 def in_clone(clone: Path, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:

@@ -25,6 +25,7 @@ PATIENCE_S = 60
 MARK = "@@ended@@"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.needs("curl"),
     pytest.mark.needs("iproute2"),

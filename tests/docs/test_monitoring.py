@@ -1,0 +1,48 @@
+"""The expressions of the monitoring page: Prometheus takes them, and every metric exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.lines import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "monitoring.md"
+METRICS = ROOT / "docs" / "reference" / "metrics.md"
+EXPRESSION = re.compile(r"^\|.*?`((?:[^`|]|\\\|)+)` \|", re.MULTILINE)
+SERIES_ENDS = ("_bucket", "_sum", "_count")
+
+
+def expressions() -> list[str]:
+    found = [text.replace("\\|", "|") for text in EXPRESSION.findall(PAGE.read_text())]
+    return [text for text in found if "heliostat_edge_" in text or text.startswith("up{")]
+
+
+def test_every_metric_of_an_expression_exists() -> None:
+    known = set(re.findall(r"^\| `(heliostat_edge_\w+)` \|", METRICS.read_text(), re.MULTILINE))
+    used = {name for text in expressions() for name in re.findall(r"heliostat_edge_\w+", text)}
+    for end in SERIES_ENDS:
+        used = {name.removesuffix(end) for name in used}
+    assert len(used) > 12
+    assert used <= known
+
+
+@pytest.mark.needs("prometheus")
+def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
+    found = expressions()
+    assert len(found) > 15
+    rules = [{"record": f"told:number{at}", "expr": text} for at, text in enumerate(found)]
+    file = tmp_path / "rules.yml"  # JSON is YAML
+    file.write_text(json.dumps({"groups": [{"name": "page", "rules": rules}]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", file],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
