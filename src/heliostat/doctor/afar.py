@@ -69,7 +69,8 @@ def _seen(said: dict[str, Any], patient: Patient) -> list[Finding]:
         found.append(ok(topic, f"this node is healthy at {', '.join(well)}"))
     for address, reason in looks.items():
         if reason:
-            todo = "firewall? route? heliostat node list, on the manager"
+            answers = reason.startswith("answers")
+            todo = "see the lines of this node" if answers else "ip route; nft list ruleset"
             found.append(bad(topic, f"{address}: {reason}", todo))
     own = patient.config.edge.node
     fresh = [node for node in said["nodes"] if node["is_fresh"]]

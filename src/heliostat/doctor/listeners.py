@@ -30,7 +30,7 @@ async def edge(patient: Patient) -> list[Finding]:
         return [
             bad(
                 topic,
-                f"it doesn't run: {patient.config.edge.admin_listen}: {status}",
+                f"it says nothing of itself: {patient.config.edge.admin_listen}: {status}",
                 f"systemctl status heliostat-edge; journalctl -u heliostat-edge; {RUNBOOK}",
             )
         ]

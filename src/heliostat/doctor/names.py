@@ -19,6 +19,8 @@ from heliostat.failover.records import FAMILIES, TYPES
 LOOKUP_S: Final = 4.0
 RUNBOOK: Final = "runbook dns-provider-down"
 PLAN: Final = f"heliostat dns plan, on the manager; {RUNBOOK}"
+LOCAL: Final = tuple(ipaddress.ip_network(text) for text in ("fc00::/7", "fe80::/10", "::1/128"))
+"""From there nobody on the internet is reached."""
 FAR_IPV6: Final = ("2001:500:2::c", 53)
 """A root server of the DNS: asks the routing table, sends nothing."""
 
@@ -110,7 +112,7 @@ async def ipv6(patient: Patient) -> list[Finding]:
         if has_own or listens:
             return [bad(topic, said, "ip -6 route; the provider's manual says how to set it up")]
         return [warn(topic, f"{said}, and this node has no IPv6 address", "give it one")]
-    if not ipaddress.ip_address(source).is_global:
+    if any(ipaddress.ip_address(source) in network for network in LOCAL):
         said = f"there is a route, but only from {source}, which isn't a public address"
         if has_own:
             return [warn(topic, said, "ip -6 address; the provider's manual says how to set it up")]

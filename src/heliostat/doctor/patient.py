@@ -48,8 +48,8 @@ class Patient:
 
     @property
     def is_edge(self) -> bool:
-        """Something is said in [edge], or it is nothing else."""
-        return bool(self.config.edge.model_fields_set) or not self.is_manager
+        """Something is said in [edge], or it is nothing else; managers name public_url, too."""
+        return bool(self.config.edge.model_fields_set - {"public_url"}) or not self.is_manager
 
     @property
     def node(self) -> Node | None:

@@ -26,7 +26,7 @@ async def open_files(patient: Patient) -> list[Finding]:
     topic = "open files"
     status = await patient.status()
     if isinstance(status, str) or not status["workers"]:
-        return [skipped(topic, "no edge is running")]
+        return [skipped(topic, "no edge says which processes it has")]
     pid = int(status["workers"][0]["pid"])
     try:
         lines = await in_thread(lambda: Path(f"/proc/{pid}/limits").read_text().splitlines())
