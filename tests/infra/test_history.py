@@ -168,6 +168,35 @@ def test_what_git_crypt_would_miss_is_refused(
     assert any(says in fault for fault in plaintext(story.write(tmp_path)).faults)
 
 
+@pytest.mark.parametrize(
+    "setting", ["log.diffMerges=first-parent", "log.showSignature=true", "diff.relative=true"]
+)
+def test_what_people_set_hides_nothing(tmp_path: Path, setting: str) -> None:
+    story = Story()
+    story.begin()
+    tell(story, "merge", "main", "x/y")
+    repository = story.write(tmp_path)
+    git(repository, "config", *setting.split("="))
+    assert any(fault.startswith("x/y: ") for fault in plaintext(repository).faults)
+
+
+@pytest.mark.parametrize("hiding", ["replace", "graft"])
+def test_what_stands_in_for_history_hides_nothing(tmp_path: Path, hiding: str) -> None:
+    story = Story()
+    story.begin()
+    clean = story.tips["main"]
+    tell(story, "deleted", "main", "a")
+    story.commit("main", {"b": encrypted(7)})
+    repository = story.write(tmp_path)
+    tip, first = (git(repository, "rev-parse", f"main{end}").strip() for end in ("", "~3"))
+    assert clean == 1
+    if hiding == "replace":
+        git(repository, "replace", "--graft", tip, first)
+    else:
+        (repository / "info/grafts").write_text(f"{tip} {first}\n")
+    assert any(fault.startswith("a: ") for fault in plaintext(repository).faults)
+
+
 def test_a_submodule_within_is_refused(tmp_path: Path) -> None:
     story = Story()
     story.begin()

@@ -18,6 +18,7 @@ MAX_WORDS_CHARS: Final = 300
 QUIET: Final = {
     "GIT_TERMINAL_PROMPT": "0",  # a question nobody sees would wait for ever
     "GIT_NO_REPLACE_OBJECTS": "1",  # what is stored counts, not what stands in for it
+    "GIT_GRAFT_FILE": os.devnull,
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C",
 }

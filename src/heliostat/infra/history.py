@@ -41,6 +41,9 @@ MAX_LINE_BYTES: Final = 64 * 1024
 CHUNK_BYTES: Final = 1 << 20
 WALK_TIMEOUT_S: Final = 600
 
+PLAIN_LOG: Final = ("log.diffMerges=separate", "log.showSignature=false")
+"""What people may have set otherwise, and would hide or change what is read here."""
+
 SYMLINK, GITLINK, NOTHING = "120000", "160000", "000000"
 
 
@@ -131,8 +134,11 @@ def _odd_refs(repository: Path) -> Iterator[str]:
 def _entries(repository: Path) -> Mapping[str, set[_Entry]]:
     """Blob → where it stood: each path once, with the commit that first showed it there."""
     arguments = [
-        *("git", "log", "--all", "--root", "-m", "--raw", "--no-abbrev", "--no-renames", "-z"),
-        *("--no-textconv", "--no-ext-diff", "--ignore-submodules=none", "--format=%x01%H"),
+        "git",
+        *(part for setting in PLAIN_LOG for part in ("-c", setting)),
+        *("log", "--all", "--root", "-m", "--raw", "--no-abbrev", "--no-renames", "-z"),
+        *("--no-textconv", "--no-ext-diff", "--ignore-submodules=none", "--no-relative"),
+        "--format=%x01%H",
     ]
     found: dict[str, set[_Entry]] = {}
     seen: set[tuple[str, str, str]] = set()
@@ -225,7 +231,7 @@ def _reading(arguments: list[str], folder: Path) -> Iterator[IO[bytes]]:
             process.kill()
             process.wait()
     if code != 0:
-        raise InfraError(f"{folder}: `{' '.join(arguments[:2])}` failed; `git fsck` says more")
+        raise InfraError(f"{folder}: `git log` failed; `git fsck` says more")
 
 
 def _attributes(repository: Path) -> Iterator[str]:
