@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,24 @@ def test_the_file_in_use_is_found_in_order(tmp_path: Path, monkeypatch: pytest.M
     assert find_config(None, {}) == Path("heliostat.toml")
     assert find_config(None, {"HELIOSTAT_CONFIG": str(named)}) == named
     assert find_config(explicit, {"HELIOSTAT_CONFIG": str(named)}) == explicit
+
+
+def test_a_current_folder_that_may_not_be_entered_has_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.chdir(closed)
+    closed.chmod(0)
+    command = [sys.executable, "-c", FIND_AS_NOBODY]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert "no configuration here" in done.stderr
+
+
+FIND_AS_NOBODY = """
+import os
+from heliostat.config.load import find_config
+if os.geteuid() == 0:
+    os.setuid(65534)
+find_config(None, {})
+"""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.rollout.machines import Site
-from tests.rollout.project import ADDRESSES, NAMES, Project
+from tests.rollout.project import ADDRESSES, NAMES, SERVICE, Project
 
 PLAYBOOK_S = 1500
 """Longest time for one playbook."""
@@ -59,6 +64,77 @@ class Fleet:
             )
         assert (done.returncode != 0) == fails, text[-6000:]
         return Play(text, time.monotonic() - begun)
+
+    # what people see
+
+    def people_come(self) -> None:
+        """Downloads begin, and go on until `people_go`."""
+        self._stop = self.folder / "stop-stream"
+        self._stop.unlink(missing_ok=True)
+        digests = {
+            f"/{path}": self.site.ssh("manager", f"sha256sum /srv/systemrescue/{path}").split()[0]
+            for path in FILES
+        }
+        mirrors = {NAMES[host]: ADDRESSES[host][0] for host in ("m1", "m2")}
+        script = Path(__file__).parent / "stream.py"
+        self._people = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL", *self.site.controller.prefix()),
+                *(sys.executable, script, self.project.folder / "trust/ca.pem"),
+                *(ADDRESSES["ns1"][0], SERVICE, json.dumps(mirrors), json.dumps(digests)),
+                self._stop,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def people_go(self) -> dict[str, Any]:
+        """What they met: how many downloads were done, by which edge, and every fault."""
+        self._stop.touch()
+        out, _ = self._people.communicate(timeout=120)
+        found: dict[str, Any] = json.loads(out)
+        with (self.folder / "plays.log").open("a") as log:
+            log.write(f"=== people: {json.dumps(found)}\n")
+        return found
+
+    def until_downloads_work(self) -> None:
+        def works() -> bool:
+            self.people_come()
+            time.sleep(3)
+            found = self.people_go()
+            return not found["faults"] and found.get("done", 0) > 0
+
+        self.until(works)
+
+    def until(self, what: Callable[[], object], within_s: float = 120) -> None:
+        end = time.monotonic() + within_s
+        while not what():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(1)
+
+    # what machines say
+
+    def status(self, name: str) -> dict[str, Any]:
+        code = (
+            "import urllib.request as u;"
+            "print(u.urlopen('http://127.0.0.1:9180/status', timeout=5).read().decode())"
+        )
+        found: dict[str, Any] = json.loads(self.site.ssh(name, f'python3 -c "{code}"'))
+        return found
+
+    def programs(self) -> dict[str, str]:
+        """By edge: the version that runs."""
+        return {name: self.status(name)["program"] for name in ("fra", "nyc")}
+
+    def addresses_in_dns(self) -> set[str]:
+        found = self.site.run("dig", "+short", "+tries=1", f"@{ADDRESSES['ns1'][0]}", SERVICE, "A")
+        return set(found.stdout.split())
+
+    def all_nodes_report(self) -> bool:
+        said = self.site.ssh(
+            "manager", "cd / && runuser -u heliostat -- heliostat node list --json"
+        )
+        return not any(node["warnings"] for node in json.loads(said))
 
 
 class Play:

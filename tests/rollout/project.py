@@ -168,8 +168,10 @@ class Project:
         folder = self.folder / "private/tls"
         ca = self.folder / "trust/ca.pem"
 
-        def openssl(*arguments: str | Path) -> None:
-            subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
+        def openssl(*arguments: object) -> None:
+            subprocess.run(
+                ["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60
+            )
 
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         openssl(

@@ -1,5 +1,6 @@
-"""People who download all the time: resolve the name, ask an edge over TLS, follow it to the mirror, read the whole file
-and compare its sha256. Runs as a process of its own in the controller's network until it is told to stop.
+"""People who download all the time: resolve the name, ask an edge over TLS, follow it to the
+mirror, read the whole file and compare its sha256. Runs as a process of its own in the controller's
+network until it is told to stop.
 
     python stream.py CA SERVER NAME MIRRORS_JSON FILES_JSON STOP_FILE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,8 +53,10 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     if named := environ.get(CONFIG_VARIABLE):
         return Path(named)
     for path in DEFAULT_PATHS:
-        if path.exists():  # a folder, too: reading it says what is wrong
-            return path
+        # a current folder that may not be entered (root's, for runuser) has no configuration
+        with contextlib.suppress(PermissionError):
+            if path.exists():  # a folder, too: reading it says what is wrong
+                return path
     raise ConfigError(
         DEFAULT_PATHS[0],
         f"no configuration here nor at {DEFAULT_PATHS[1]}; `heliostat tree add NAME ROOT` starts"
