@@ -9,13 +9,21 @@ from __future__ import annotations
 import json
 import re
 
-from ansible.errors import AnsibleFilterError
+try:
+    from ansible.errors import AnsibleFilterError
+except ImportError:  # its tests need no Ansible
+    AnsibleFilterError = ValueError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
+def _text(value):
+    """JSON's escapes are all TOML's, too; DEL must be escaped there only."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
 def _key(name):
-    return name if _BARE.match(name) else json.dumps(name, ensure_ascii=False)
+    return name if _BARE.match(name) else _text(name)
 
 
 def _value(value, where):
@@ -24,8 +32,7 @@ def _value(value, where):
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
-        # JSON's escapes are all TOML's, too; DEL must be escaped there only
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007F")
+        return _text(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item, where) for item in value) + "]"
     if isinstance(value, dict):
