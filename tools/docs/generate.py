@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tools.docs.generate
 
-`tests/docs` fails when a page isn't what this writes. Of the settings it writes the tables. Metrics
-and mirror files are written by hand, because their meanings need more words than code has; tests
-compare their tables with the code, both ways.
+`tests/docs` fails when a page isn't what this writes. Of settings and alerts it writes the tables.
+Metrics and mirror files are written by hand, because their meanings need more words than code has;
+tests compare their tables with the code, both ways.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from heliostat.manager.reports.form import Condition, WatchReport
 from heliostat.model.errors import EXIT_FAILED
+from tools.docs.alerts import with_table
 from tools.docs.api import EDGE, admin_routes, fields_of, manager_routes
 from tools.docs.commands import Command, Parameter, walk
 from tools.docs.diagrams import DIAGRAMS
@@ -44,10 +45,12 @@ def pages() -> dict[str, str]:
     """Path below docs/ → text."""
     drawn = {f"assets/{name}.svg": draw().svg() for name, draw in DIAGRAMS.items()}
     settings = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
+    monitoring = (DOCS / "reference" / "monitoring.md").read_text(encoding="utf-8")
     return {
         "reference/cli.md": cli_page(),
         "reference/api.md": api_page(),
         "reference/settings.md": with_tables(settings),
+        "reference/monitoring.md": with_table(monitoring),
         **drawn,
     }
 
