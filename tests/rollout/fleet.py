@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rollout.machines import Site
-from tests.rollout.project import ADDRESSES, NAMES, SERVICE, Project
+from tests.rollout.project import ADDRESSES, MIRRORS, NAMES, PASSPHRASE, ROOT, SERVICE, Project
 
 PLAYBOOK_S = 1500
 """Longest time for one playbook."""
@@ -31,9 +32,18 @@ class Fleet:
     def start(self) -> None:
         names = {name: ADDRESSES[host][0] for host, name in NAMES.items()}
         self.site.start(ADDRESSES, names)
-        self.project = Project(self.folder / "infra", self.site.key, self.wheelhouse)
-        self.project.write()
+        self.project = Project(self.folder / "desk", self.site.key, self.wheelhouse)
+        self.project.write(self.type_at_desk)
         self.fill_origin()
+
+    def type_at_desk(self, command: str, where: Path) -> None:
+        done = self.site.run(
+            *("sh", "-ec", command),
+            cwd=where,
+            PATH=f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+            HELIOSTAT_ROOT_PASSPHRASE=PASSPHRASE,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
     def stop(self) -> None:
         self.site.stop()
@@ -75,7 +85,7 @@ class Fleet:
             f"/{path}": self.site.ssh("manager", f"sha256sum /srv/systemrescue/{path}").split()[0]
             for path in FILES
         }
-        mirrors = {NAMES[host]: ADDRESSES[host][0] for host in ("m1", "m2")}
+        mirrors = {NAMES[host]: ADDRESSES[host][0] for host in MIRRORS}
         script = Path(__file__).parent / "stream.py"
         self._people = subprocess.Popen(
             [

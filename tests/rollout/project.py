@@ -1,190 +1,109 @@
-"""A project's infrastructure repository, as a rollout's controller has it: inventory, mirror files,
-secrets, certificates of a CA of its own.
+"""The project of the page "The whole case", made by the commands of that page.
 
-Everything is what `heliostat infra init` and a person would make, for the case of DESIGN §1.
+What a test adds is said here and nowhere else: wheels from a folder, a CA of its own in a public
+one's place, addresses of the documentation that probes may ask, and shorter waits.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.pages import blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/how-to/the-whole-case.md"
 ADDRESSES = {
-    "manager": ("192.0.2.20", "2001:db8:0:20::1"),
+    "manager": ("192.0.2.20", "2001:db8:1::20"),
     "fra": ("192.0.2.10", "2001:db8:1::10"),
     "nyc": ("198.51.100.10", "2001:db8:2::10"),
-    "ns1": ("192.0.2.53", "2001:db8:0:53::1"),
-    "m1": ("203.0.113.11", "2001:db8:3::11"),
-    "m2": ("203.0.113.12", "2001:db8:3::12"),
+    "ns1": ("192.0.2.53", "2001:db8:1::53"),
+    "mirror-par": ("203.0.113.11", "2001:db8:a::11"),
+    "mirror-sin": ("203.0.113.12", "2001:db8:b::12"),
 }
-NAMES = {"manager": "manager.example.org", "m1": "m1.example.net", "m2": "m2.example.net"}
+MIRRORS = ("mirror-par", "mirror-sin")
+NAMES = {name: f"{name}.example.org" for name in ADDRESSES}
 SERVICE = "download.example.org"
+PASSPHRASE = "correct horse battery staple"
+BACKUPS = "/srv/backups"
 
 
 class Project:
-    """The repository in `folder`."""
+    """The repository, at its owner's desk."""
 
-    def __init__(self, folder: Path, key: Path, wheelhouse: Path) -> None:
-        self.folder = folder
+    def __init__(self, desk: Path, key: Path, wheelhouse: Path) -> None:
+        self.desk = desk
+        self.folder = desk / "systemrescue-infra"
         self.key = key
         self.wheelhouse = wheelhouse
 
-    def write(self) -> None:
-        for name in ("inventory/group_vars", "mirrors.d", "trust", "private/tls", "private/access"):
-            (self.folder / name).mkdir(parents=True)
-        fleet = self.folder / "collections/ansible_collections/heliostat"
-        fleet.mkdir(parents=True)
-        shutil.copytree(ROOT / "deploy/ansible", fleet / "fleet")
-        for name in ("site", "upgrade", "drain", "restore", "rotate-keys", "smoke"):
-            play = name.replace("-", "_")
-            self.file(f"{name}.yml", f"---\n- import_playbook: heliostat.fleet.{play}\n")
-        self.file(
-            "ansible.cfg",
-            f"""
-            [defaults]
-            inventory = inventory
-            collections_path = collections
-            collections_paths = collections
-            private_key_file = {self.key}
-            host_key_checking = false
-            interpreter_python = /usr/bin/python3
-            forks = 6
-            [ssh_connection]
-            pipelining = true
-            ssh_args = -o ControlMaster=auto -o ControlPersist=300s -o UserKnownHostsFile=/dev/null
-            """,
-        )
-        self.inventory()
-        for index, name in enumerate(("m1", "m2")):
-            country, latitude, longitude = (("DE", 50.1, 8.7), ("US", 40.7, -74.0))[index]
-            self.file(
-                f"mirrors.d/{name}.toml",
-                f"""
-                name = "{NAMES[name]}"
-                country = "{country}"
-                latitude = {latitude}
-                longitude = {longitude}
-                [[url]]
-                tree = "systemrescue"
-                https = "https://{NAMES[name]}/systemrescue/"
-                rsync = "rsync://{NAMES[name]}/systemrescue/"
-                """,
-            )
-        self.secrets()
+    def write(self, type_at_desk: Callable[[str, Path], None]) -> None:
+        """Types the page's commands up to the rollout; `type_at_desk` runs one in a folder."""
+        self.desk.mkdir()
+        where = self.desk
+        for command in self.commands():
+            if command.startswith("cd "):
+                where = where / command.removeprefix("cd ")
+            elif command.startswith("ansible-playbook "):
+                break
+            else:
+                type_at_desk(command, where)
         self.certificates()
+        self.for_a_test()
 
-    def file(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(textwrap.dedent(text).lstrip())
+    @staticmethod
+    def commands(host: str = "desk") -> list[str]:
+        """What the page tells to type there."""
+        return [line for one in blocks_of(PAGE) if host in one.hosts for line in one.commands]
 
-    def inventory(self) -> None:
-        hosts = "".join(
-            f"    {name}:\n      ansible_host: {ipv4}\n      ansible_user: root\n"
-            f'      heliostat_ipv4: ["{ipv4}"]\n      heliostat_ipv6: ["{ipv6}"]\n'
-            for name, (ipv4, ipv6) in ADDRESSES.items()
-        )
-        groups = {
-            "managers": ["manager"],
-            "origins": ["manager"],
-            "edges": ["fra", "nyc"],
-            "dns": ["ns1"],
-            "mirrors": ["m1", "m2"],
-        }
-        parts = "".join(
-            f"{group}:\n  hosts:\n" + "".join(f"    {name}:\n" for name in members)
-            for group, members in groups.items()
-        )
-        self.file("inventory/hosts.yml", f"---\nall:\n  hosts:\n{hosts}\n".rstrip() + f"\n{parts}")
-        self.file(
-            "inventory/group_vars/all.yml",
-            f"""
-            ---
-            heliostat_version: 0.1.0
-            heliostat_install_wheelhouse: {self.wheelhouse}
-            heliostat_service_name: {SERVICE}
-            heliostat_public_url: https://{SERVICE}/
-            heliostat_manager_name: {NAMES["manager"]}
-            heliostat_tls: files
-            heliostat_ca: "{{{{ heliostat_infra_dir }}}}/trust/ca.pem"
-            heliostat_trees:
-              - name: systemrescue
-                root: /srv/systemrescue
-                prefix: /
-            heliostat_dns_provider: powerdns
-            heliostat_dns:
-              api_url: http://192.0.2.53:8081/
-              ttl_s: 5
-            heliostat_settings:
-              probe:
-                allow_private: true
-                liveness_s: 2
-                scan_s: 60
-            heliostat_base_exporter: false
-            """,
-        )
-        self.file(
-            "inventory/group_vars/mirrors.yml",
-            f"""
-            ---
-            heliostat_mirror_name: "{{{{ inventory_hostname }}}}.example.net"
-            heliostat_mirror_trees:
-              - name: systemrescue
-                from: rsync://{NAMES["manager"]}/systemrescue/
-            """,
-        )
+    def for_a_test(self) -> None:
+        def also(settings: dict[str, Any]) -> None:
+            settings |= {
+                "heliostat_install_wheelhouse": str(self.wheelhouse),
+                "heliostat_ca": "{{ inventory_dir | dirname }}/trust/ca.pem",
+                "heliostat_backup_repository": BACKUPS,
+                "heliostat_smoke_servers": ["192.0.2.53:53"],
+                "ansible_ssh_private_key_file": str(self.key),
+                "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null"
+                " -o StrictHostKeyChecking=no -o ControlMaster=auto -o ControlPersist=300s",
+            }
+            settings["heliostat_dns"]["ttl_s"] = 5
+            settings["heliostat_settings"]["probe"] |= {
+                "allow_private": True,
+                "liveness_s": 2,
+                "scan_s": 60,
+            }
 
-    def secrets(self) -> None:
-        self.file(
-            "private/secrets.yml",
-            """
-            ---
-            heliostat_node_tokens:
-              fra: fra-token-0123456789abcdef0123456789
-              nyc: nyc-token-0123456789abcdef0123456789
-            heliostat_powerdns_api_key: powerdns-0123456789abcdef
-            heliostat_mirror_tokens:
-              m1.example.net: m1-token-0123456789abcdef0123456789
-              m2.example.net: m2-token-0123456789abcdef0123456789
-            """,
-        )
-        self.file("keys.toml", 'data_dir = "keydata"\n')
-        subprocess.run(
-            [
-                *(ROOT / ".venv/bin/heliostat", "--config", self.folder / "keys.toml"),
-                *("keys", "init", "--root-key", self.folder / "root.pem"),
-            ],
-            env={"HELIOSTAT_ROOT_PASSPHRASE": "correct horse battery staple", "PATH": "/usr/bin"},
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-        keys = self.folder / "keydata/keys"
-        shutil.copy(keys / "root.json", self.folder / "trust/root.json")
-        shutil.move(keys, self.folder / "private/keys")
+        self.change("inventory/group_vars/all.yml", also)
+
+    def change(self, name: str, edit: Callable[[dict[str, Any]], None]) -> None:
+        """Edits a file of settings as its owner would."""
+        path = self.folder / name
+        settings = yaml.safe_load(path.read_text())
+        edit(settings)
+        path.write_text("---\n" + yaml.safe_dump(settings, sort_keys=False))
 
     def certificates(self) -> None:
+        """What a certification authority would give: one certificate a machine."""
         folder = self.folder / "private/tls"
-        ca = self.folder / "trust/ca.pem"
+        ca, ca_key = self.folder / "trust/ca.pem", self.desk / "ca.key"
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
 
-        def openssl(*arguments: object) -> None:
-            subprocess.run(
-                ["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60
-            )
+        def request(*arguments: object) -> None:
+            command = ["openssl", "req", "-x509", *new, *map(str, arguments)]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
 
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        openssl(
-            *("req", "-x509", *key, "-keyout", self.folder / "ca.key", "-out", ca),
-            *("-days", "30", "-subj", "/CN=Test CA"),
-        )
+        request("-keyout", ca_key, "-out", ca, "-subj", "/CN=Test CA")
         for host in ADDRESSES:
-            name = NAMES.get(host, SERVICE)
+            name = SERVICE if host in ("fra", "nyc") else NAMES[host]
             own = folder / host
-            own.mkdir()
-            openssl(
-                *("req", "-x509", *key, "-keyout", own / "privkey.pem"),
-                *("-out", own / "fullchain.pem", "-days", "30", "-subj", f"/CN={name}"),
-                *("-addext", f"subjectAltName=DNS:{name}", "-CA", ca),
-                *("-CAkey", self.folder / "ca.key"),
+            own.mkdir(parents=True)
+            request(
+                *("-keyout", own / "privkey.pem", "-out", own / "fullchain.pem"),
+                *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+                *("-CA", ca, "-CAkey", ca_key),
             )

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,10 +65,14 @@ def people(fleet: Fleet) -> Iterator[Fleet]:
     assert found["done"] > 100
 
 
-def test_bare_machines_become_a_fleet(fleet: Fleet) -> None:
+def test_bare_machines_become_a_fleet_by_the_pages_commands(fleet: Fleet) -> None:
+    plays = [line for line in fleet.project.commands() if line.startswith("ansible-playbook ")]
+    assert plays == ["ansible-playbook site.yml", "ansible-playbook smoke.yml"]
     play = fleet.play("site")
-    assert all(count > 0 for count in play.changed.values())
+    assert set(play.changed) >= set(ADDRESSES)
+    assert all(play.changed[name] > 0 for name in ADDRESSES)
     fleet.until_downloads_work()
+    fleet.until(fleet.all_nodes_report)
     fleet.play("smoke")
 
 
@@ -76,17 +81,18 @@ def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
 
 
 def test_a_check_shows_what_would_change_and_changes_nothing(people: Fleet) -> None:
-    mirror = people.project.folder / "mirrors.d/m1.toml"
+    mirror = people.project.folder / "mirrors.d/mirror-par.example.org.toml"
     settings = people.project.folder / "inventory/group_vars/mirrors.yml"
     before = {path: path.read_text() for path in (mirror, settings)}
     try:
-        mirror.write_text(before[mirror].replace("latitude = 50.1", "latitude = 51.1"))
-        settings.write_text(before[settings] + 'heliostat_mirror_every: "*:0/20"\n')
+        mirror.write_text(before[mirror].replace("latitude = 48.9", "latitude = 47.9"))
+        settings.write_text(before[settings] + '\nheliostat_mirror_every: "*:0/20"\n')
         shown = people.play("site", "--check", "--diff")
-        assert re.search(r"(?m)^\+latitude = 51\.1$", shown.text)
+        assert re.search(r"(?m)^\+latitude = 47\.9$", shown.text)
         assert re.search(r"(?m)^\+OnCalendar=\*:0/20$", shown.text)
-        assert people.site.ssh("m1", "grep OnCalendar /etc/systemd/system/*.timer").count("0/15")
-        assert "latitude = 50.1" in people.site.ssh("manager", "cat /etc/heliostat/mirrors.d/*")
+        timer = people.site.ssh("mirror-par", "cat /etc/systemd/system/heliostat-mirror-pull.timer")
+        assert "OnCalendar=*:0/15" in timer
+        assert "latitude = 48.9" in people.site.ssh("manager", "cat /etc/heliostat/mirrors.d/*")
     finally:
         for path, text in before.items():
             path.write_text(text)
@@ -94,9 +100,16 @@ def test_a_check_shows_what_would_change_and_changes_nothing(people: Fleet) -> N
 
 
 def test_a_mirror_tells_that_it_has_pulled(fleet: Fleet) -> None:
-    fleet.site.ssh("m1", "systemctl start heliostat-mirror-pull.service")
-    log = fleet.site.ssh("m1", "journalctl -u heliostat-mirror-pull -o cat -n 20")
+    fleet.site.ssh("mirror-par", "systemctl start heliostat-mirror-pull.service")
+    log = fleet.site.ssh("mirror-par", "journalctl -u heliostat-mirror-pull -o cat -n 20")
     assert "did not hear" not in log
+
+
+def test_the_pages_commands_on_the_manager(fleet: Fleet) -> None:
+    fleet.until(fleet.all_nodes_report)
+    said = [fleet.site.ssh("manager", command) for command in fleet.project.commands("manager")]
+    assert said
+    assert all("mirror-par.example.org" in text for text in said if "mirror" in text)
 
 
 def test_the_newest_ansible_for_this_python_does_the_same(fleet: Fleet) -> None:
@@ -160,8 +173,12 @@ def test_a_node_whose_disk_was_destroyed_is_back_in_minutes(fleet: Fleet) -> Non
 
 
 def test_new_secrets_reach_every_machine(people: Fleet) -> None:
-    path = people.project.folder / "private/secrets.yml"
-    path.write_text(path.read_text().replace("-token-0123", "-token-9876"))
+    def other(secrets: dict[str, Any]) -> None:
+        for name, token in secrets["heliostat_node_tokens"].items():
+            secrets["heliostat_node_tokens"][name] = token[::-1]
+
+    before = people.site.ssh("fra", "grep report_token /etc/heliostat/heliostat.toml")
+    people.project.change("private/secrets.yml", other)
     people.play("rotate-keys", *upgrade_to(NEXT, CACHE / f"wheelhouse-{NEXT}"))
     people.until(people.all_nodes_report)
-    assert "token-9876" in people.site.ssh("fra", "cat /etc/heliostat/heliostat.toml")
+    assert people.site.ssh("fra", "grep report_token /etc/heliostat/heliostat.toml") != before
