@@ -6,7 +6,9 @@ The role runs on this machine, in folders of its own laid over /etc, /var and /u
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 import shlex
 import ssl
 import subprocess
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import yaml
@@ -22,7 +25,7 @@ from cryptography import x509
 
 from tests.doctor.support import Node
 from tests.support.acme import Pebble
-from tests.support.nameservers import ZONE, KnotServer
+from tests.support.nameservers import ZONE, KnotServer, PowerDnsServer
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -30,7 +33,7 @@ pytestmark = [
         pytest.mark.needs(package)
         for package in (
             *("knot", "pebble", "certbot", "python3-certbot-dns-rfc2136"),
-            *("ansible-core", "python3-apt"),
+            *("ansible-core", "python3-apt", "pdns-server", "pdns-backend-sqlite3"),
         )
     ),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can lay folders over /etc"),
@@ -39,6 +42,16 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = f"download.{ZONE}"
 OVER = ("/etc", "/var", "/usr/local")
 STREAMS = 4
+
+
+class UpdatedServer(Protocol):
+    """A name server that takes updates signed with a key."""
+
+    key: str
+    key_name: str
+
+    @property
+    def where(self) -> str: ...
 
 
 class Overlay:
@@ -93,7 +106,29 @@ def overlay(tmp_path: Path) -> Iterator[Overlay]:
         made.close()
 
 
-def write_playbook(folder: Path, knot: KnotServer, pebble: Pebble, tls: Path) -> None:
+class UpdatedPowerDns(PowerDnsServer):
+    """PowerDNS as the role heliostat_dns_powerdns sets it up for updates, but for key and zone."""
+
+    key_name = "heliostat"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.key = base64.b64encode(secrets.token_bytes(32)).decode()
+
+    def command(self) -> list[str]:
+        found = super().command()
+        with (self.folder / "pdns.conf").open("a") as file:
+            file.write("dnsupdate=yes\nallow-dnsupdate-from=127.0.0.1\n")
+        return found
+
+
+SERVERS: dict[str, type[KnotServer] | type[UpdatedPowerDns]] = {
+    "knot": KnotServer,
+    "powerdns": UpdatedPowerDns,
+}
+
+
+def write_playbook(folder: Path, server: UpdatedServer, pebble: Pebble, tls: Path) -> None:
     fleet = folder / "collections/ansible_collections/heliostat/fleet"
     fleet.parent.mkdir(parents=True)
     fleet.symlink_to(ROOT / "deploy/ansible")
@@ -103,8 +138,8 @@ def write_playbook(folder: Path, knot: KnotServer, pebble: Pebble, tls: Path) ->
     values = {
         "heliostat_service_name": NAME,
         "heliostat_dns_provider": "rfc2136",
-        "heliostat_dns": {"server": knot.where},
-        "heliostat_tsig": {"name": knot.key_name, "algorithm": "hmac-sha256", "key": knot.key},
+        "heliostat_dns": {"server": server.where},
+        "heliostat_tsig": {"name": server.key_name, "algorithm": "hmac-sha256", "key": server.key},
         "heliostat_certificates_folder": str(tls),
         "heliostat_certificates_group": "root",
         "heliostat_certificates_wait_s": 1,
@@ -115,15 +150,20 @@ def write_playbook(folder: Path, knot: KnotServer, pebble: Pebble, tls: Path) ->
     roles = [{"role": "heliostat.fleet.heliostat_certificates"}]
     play = {"hosts": "edges", "vars": values, "roles": roles}
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    updates = {"name": "heliostat.fleet.heliostat_dns_powerdns", "tasks_from": "updates.yml"}
+    allow = {"ansible.builtin.include_role": updates}
+    values = {**values, "heliostat_dns_powerdns_zone": ZONE}
+    play = {"hosts": "edges", "vars": values, "tasks": [allow]}
+    (folder / "updates.yml").write_text(yaml.safe_dump([play]))
     (folder / "ansible.cfg").write_text(
         "[defaults]\ninventory = hosts.yml\ncollections_path = collections\n"
         f"local_tmp = {folder}/tmp\nremote_tmp = {folder}/tmp\n"
     )
 
 
-def play(overlay: Overlay, folder: Path, *options: str) -> str:
+def play(overlay: Overlay, folder: Path, *options: str, name: str = "play.yml") -> str:
     config = str(folder / "ansible.cfg")
-    command = ("ansible-playbook", str(folder / "play.yml"), *options)
+    command = ("ansible-playbook", str(folder / name), *options)
     return overlay.run(*command, ANSIBLE_CONFIG=config, ANSIBLE_NOCOLOR="1")
 
 
@@ -179,17 +219,26 @@ class Clients:
                 thread.join()
 
 
+@pytest.mark.parametrize("kind", SERVERS)
 def test_a_certificate_is_got_and_renewed_while_people_download(
-    overlay: Overlay, tmp_path: Path
+    overlay: Overlay, tmp_path: Path, kind: str
 ) -> None:
     tls = tmp_path / "tls"
-    with KnotServer(tmp_path / "knot") as knot, Pebble(tmp_path / "pebble", knot.where) as pebble:
-        write_playbook(tmp_path / "play", knot, pebble, tls)
+    with (
+        SERVERS[kind](tmp_path / kind) as server,
+        Pebble(tmp_path / "pebble", server.where) as pebble,
+    ):
+        write_playbook(tmp_path / "play", server, pebble, tls)
+        if kind == "powerdns":
+            config = str(server.folder / "pdns.conf")
+            overlay.run("install", "-D", "-m", "644", config, "/etc/powerdns/pdns.conf")
+            assert "changed=2" in play(overlay, tmp_path / "play", name="updates.yml")
+            assert "changed=0" in play(overlay, tmp_path / "play", name="updates.yml")
         said = play(overlay, tmp_path / "play")
         assert "failed=0" in said
         first = serial_of((tls / "fullchain.pem").read_bytes())
         assert (tls / "privkey.pem").stat().st_mode & 0o777 == 0o640
-        assert knot.ask(f"_acme-challenge.{NAME}", "TXT") == []  # cleaned up
+        assert server.ask(f"_acme-challenge.{NAME}", "TXT") == []  # cleaned up
         assert "changed=0" in play(overlay, tmp_path / "play")
         assert "changed=0" in play(overlay, tmp_path / "play", "--check", "--diff")
 
