@@ -89,9 +89,7 @@ async def asked(place: Workplace, token: str, *, health: int) -> list[Finding]:
             return await afar.manager(Patient(_node_config(place, manager, token)))
 
 
-def _node_config(
-    place: Workplace, manager: BaseTestServer, token: str
-) -> LoadedConfig:
+def _node_config(place: Workplace, manager: BaseTestServer, token: str) -> LoadedConfig:
     path = place.folder / "node.toml"
     path.write_text(
         f'[edge]\nnode = "fra"\nreport_url = "http://127.0.0.1:{manager.port}/"\n'

@@ -122,7 +122,7 @@ def tell(story: Story, way: str, branch: str, path: str) -> None:
             story.commit(branch, {path: encrypted(5)})
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=steps, hiding=hidings(), after=steps)
 def test_plaintext_anywhere_in_a_history_is_found(
     before: list[tuple[str, str, int]],

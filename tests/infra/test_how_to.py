@@ -43,6 +43,7 @@ def gpg_home() -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page(tmp_path: Path, gpg_home: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()

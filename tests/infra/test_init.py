@@ -99,6 +99,7 @@ def test_a_clone_is_unlocked_by_the_exported_key(repositories: Repositories) -> 
     assert ours.read_text() == theirs.read_text()
 
 
+@pytest.mark.slow
 def test_what_is_there_already_is_left_alone(repositories: Repositories) -> None:
     before = every_object(repositories.public)
     done = heliostat(repositories.place, "infra", "init", "example-infra", "--from", str(EXAMPLE))
@@ -135,6 +136,7 @@ def test_nothing_is_left_when_git_crypt_fails(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
 
 
+@pytest.mark.slow
 def test_private_may_stand_at_a_url_of_its_own(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--bare", "kept.git")
     url = f"file://{tmp_path}/kept.git"

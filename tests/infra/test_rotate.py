@@ -51,6 +51,7 @@ def _run(repositories: Repositories, *command: str) -> None:
     subprocess.run(command, cwd=repositories.private, env=ENVIRON, check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_whoever_had_the_old_key_reads_nothing_new(repositories: Repositories) -> None:
     private = repositories.private
     with (private / "secrets.yml").open("a") as file:
