@@ -66,6 +66,8 @@ class Fleet:
             timeout_s=PLAYBOOK_S,
             ANSIBLE_NOCOLOR="1",
             ANSIBLE_LOCALHOST_WARNING="0",
+            # its own: Ansible's are found by address, and another fleet may have the same
+            ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp"),
         )
         text = done.stdout + done.stderr
         with (self.folder / "plays.log").open("a") as log:
