@@ -20,7 +20,7 @@ def test_a_dashboard_is_what_its_maker_writes(name: str) -> None:
 
 def test_panels_fill_rows_and_overlap_nowhere() -> None:
     for text in files().values():
-        taken = set()
+        taken: set[tuple[int, int]] = set()
         for panel in json.loads(text)["panels"]:
             at = panel["gridPos"]
             cells = {(at["x"] + column, at["y"]) for column in range(at["w"])}
