@@ -64,12 +64,13 @@ class Fleet:
             *(self.ansible, f"{name}.yml", *arguments),
             cwd=self.project.folder,
             timeout_s=PLAYBOOK_S,
+            log=self.folder / "play.log",
             ANSIBLE_NOCOLOR="1",
             ANSIBLE_LOCALHOST_WARNING="0",
             # its own: Ansible's are found by address, and another fleet may have the same
             ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp"),
         )
-        text = done.stdout + done.stderr
+        text = done.stdout
         with (self.folder / "plays.log").open("a") as log:
             log.write(
                 f"=== {name} {' '.join(arguments)} ({time.monotonic() - begun:.0f} s)\n{text}\n"

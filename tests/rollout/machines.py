@@ -146,17 +146,23 @@ class Site:
         *command: str,
         cwd: Path | None = None,
         timeout_s: float = COMMAND_S,
+        log: Path | None = None,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        """A command at the controller's keyboard."""
-        return subprocess.run(
-            [*self.controller.prefix(), *command],
-            cwd=cwd,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        """A command at the controller's keyboard; `log` has what it says while it works."""
+        log = log or self.folder / "command.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                [*self.controller.prefix(), *command],
+                cwd=cwd,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout_s,
+            )
+        return subprocess.CompletedProcess(done.args, done.returncode, log.read_text(), "")
 
     def ssh(self, name: str, command: str, timeout_s: float = COMMAND_S) -> str:
         """What a command on a machine prints; fails when it does."""
