@@ -34,8 +34,8 @@ _PIECE_BYTES = 1 << 16
 _CLONE_NEWNET = 0x40000000
 
 
-def image(proxy: str, key: str) -> Path:
-    """The folder of the image, made when it isn't there; `key` may log in as root."""
+def image(proxy: str) -> Path:
+    """The folder of the image, made when it isn't there."""
     folder = CACHE / "bookworm"
     if not folder.exists():
         making = CACHE / "bookworm.making"
@@ -62,8 +62,6 @@ def image(proxy: str, key: str) -> Path:
         f'Acquire::http::Proxy "http://192.0.2.1:{PROXY_PORT}";\n'
         'Acquire::Check-Valid-Until "false";\nAcquire::Check-Date "false";\n'
     )
-    (folder / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-    (folder / "root/.ssh/authorized_keys").write_text(key)
     return folder
 
 

@@ -43,6 +43,8 @@ class Machine:
     folder: Path
     image: Path
     hosts_file: str
+    key: str
+    """Who may log in as root, as SSH writes it."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -56,6 +58,10 @@ class Machine:
         (upper / "etc").mkdir(exist_ok=True)
         (upper / "etc/hosts").write_text(self.hosts_file)
         (upper / "etc/hostname").write_text(f"{self.name}\n")
+        # on its own disk, as the image is every fleet's
+        (upper / "root/.ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (upper / "root").chmod(0o700)
+        (upper / "root/.ssh/authorized_keys").write_text(self.key)
         (upper / "etc/resolv.conf").write_text("nameserver 192.0.2.53\noptions timeout:1\n")
         script = BOOT.format(
             image=self.image, disk=self.disk, name=self.name, namespace=self.host.namespace
@@ -125,14 +131,15 @@ class Site:
         self.controller = self.network.add("ctl", CONTROLLER, "2001:db8::1")
         port = self._stack.enter_context(packages())
         self._stack.enter_context(relay(self.controller.namespace, CONTROLLER, PROXY_PORT, port))
-        made = image(f"http://127.0.0.1:{port}", self.key.with_suffix(".pub").read_text())
+        made = image(f"http://127.0.0.1:{port}")
+        key = self.key.with_suffix(".pub").read_text()
         known = ["127.0.0.1 localhost", "::1 localhost"]
         known += [f"{address} {name}" for name, pair in machines.items() for address in pair]
         known += [f"{address} {name}" for name, address in names.items()]
         for name, (ipv4, ipv6) in machines.items():
             host = self.network.add(name, ipv4, ipv6)
             hosts_file = "\n".join([*known, f"127.0.1.1 {name}"]) + "\n"
-            self.machines[name] = Machine(name, host, self.folder, made, hosts_file)
+            self.machines[name] = Machine(name, host, self.folder, made, hosts_file, key)
         for machine in self.machines.values():
             machine.boot()
 
