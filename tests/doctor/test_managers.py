@@ -46,6 +46,9 @@ def test_a_manager_is_looked_at_without_being_touched(workplace: Workplace) -> N
     assert verdicts(found["published state"]) == [BAD]
     assert "edge" not in found
 
+
+@pytest.mark.slow
+def test_a_manager_that_publishes_is_well_until_its_keys_are_not(workplace: Workplace) -> None:
     workplace.done("tree", "scan")
     made = workplace.run("keys", "init", "--root-key", "root.pem", environ=PASSPHRASE)
     assert made.code == 0, made.err
