@@ -100,6 +100,9 @@ class Answers(Section):
         default="",
         description="folder with all wheels, relative to the repository; empty: from PyPI",
     )
+    backup_repository: Text = Field(
+        default="", description="where restic puts backups of the manager; empty: nowhere"
+    )
     contact: Text = Field(default="", description="what mirrors read behind our user agent")
     dns: DnsAnswers = DnsAnswers()
     tls: TlsAnswers = TlsAnswers()

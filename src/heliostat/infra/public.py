@@ -121,6 +121,8 @@ def _for_all(answers: Answers) -> dict[str, Any]:
             if answers.wheelhouse.startswith("/")
             else "{{ inventory_dir | dirname }}/" + answers.wheelhouse
         )
+    if answers.backup_repository:
+        found["heliostat_backup_repository"] = answers.backup_repository
     if answers.contact:
         found["heliostat_settings"] = {"probe": {"contact": answers.contact}}
     found["heliostat_trees"] = [_said(tree) for tree in answers.trees]
