@@ -166,7 +166,7 @@ def pack(stage: Path, version: str, into: Path) -> Path:
         (stage / "DEBIAN" / name).chmod(0o755)
     package = into / f"heliostat_{version}_{architecture}.deb"
     run(
-        *("dpkg-deb", "--root-owner-group", "-Zxz", "-z6", "--build", stage, package),
+        *("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", stage, package),
         SOURCE_DATE_EPOCH=str(BUILT_AT_S),
     )
     return package
