@@ -149,16 +149,22 @@ def _listen_in(namespace: str, address: str, port: int) -> socket.socket:
 
 
 def _serve(listener: socket.socket, to_port: int) -> None:
-    while True:
-        try:
+    with contextlib.suppress(OSError):  # closed
+        while True:
             client, _ = listener.accept()
-            server = socket.create_connection(("127.0.0.1", to_port), 30)
-        except OSError:
-            return
-        server.settimeout(600)
-        client.settimeout(600)
-        for one, other in ((client, server), (server, client)):
-            threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+            threading.Thread(target=_carry, args=(client, to_port), daemon=True).start()
+
+
+def _carry(client: socket.socket, to_port: int) -> None:
+    """Both ways of one connection, until both are done."""
+    with client, contextlib.suppress(OSError):
+        with socket.create_connection(("127.0.0.1", to_port), 30) as server:
+            server.settimeout(600)
+            client.settimeout(600)
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
