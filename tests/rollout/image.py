@@ -157,14 +157,14 @@ def _serve(listener: socket.socket, to_port: int) -> None:
 
 def _carry(client: socket.socket, to_port: int) -> None:
     """Both ways of one connection, until both are done."""
-    with client, contextlib.suppress(OSError):
-        with socket.create_connection(("127.0.0.1", to_port), 30) as server:
-            server.settimeout(600)
-            client.settimeout(600)
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join()
+    there = ("127.0.0.1", to_port)
+    with client, contextlib.suppress(OSError), socket.create_connection(there, 30) as server:
+        server.settimeout(600)
+        client.settimeout(600)
+        back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+        back.start()
+        _pump(client, server)
+        back.join()
 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
