@@ -167,6 +167,14 @@ def _carry(client: socket.socket, to_port: int) -> None:
         back.join()
 
 
+def _both_ways(client: socket.socket, server: socket.socket) -> None:
+    with client, server:
+        back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+        back.start()
+        _pump(client, server)
+        back.join()
+
+
 def _pump(one: socket.socket, other: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while piece := one.recv(_PIECE_BYTES):
