@@ -75,7 +75,7 @@ def build_environment(stage: Path, wheelhouse: Path) -> str:
     script.write_text(f"#!/{HOME}/bin/python3\n{code}")
     (home / "bin/python").unlink()
     (home / "bin/python3").unlink()
-    (home / "bin/python3").symlink_to(PYTHON)
+    (home / "bin/python3").symlink_to(Path("../../../bin") / PYTHON.name)
     shutil.rmtree(home / "include", ignore_errors=True)
     (home / "lib64").unlink(missing_ok=True)
     (home / "pyvenv.cfg").write_text(
