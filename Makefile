@@ -10,7 +10,7 @@ FLEET := $(VENV)/fleet.jsonl
 ON_TWO_CORES := -n 3 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test lint types format coverage bench slow fleet clients rollout docs wheelhouse soak fuzz lock clean
+.PHONY: help setup demo test lint types format coverage bench slow fleet clients rollout docs wheelhouse deb soak fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ docs: setup ## the documentation as a site, into dist/site
 
 wheelhouse: setup ## every wheel that a rollout installs, with its hash, into dist/wheelhouse
 	$(BIN)/python tools/make_wheelhouse.py
+
+deb: wheelhouse ## the Debian package, from that wheelhouse, into dist (4 minutes)
+	$(BIN)/python -m tools.deb.make_deb
 
 fuzz: setup ## every parser of strangers' bytes, a minute each (FUZZ_S=60)
 	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
