@@ -1,6 +1,6 @@
 """Makes the Debian package: Heliostat with all it depends on in one virtual environment.
 
-    PYTHONPATH=. python tools/deb/make_deb.py [WHEELHOUSE] [--into dist]
+    python -m tools.deb.make_deb [WHEELHOUSE] [--into dist]
 
 Takes the wheels of a wheelhouse (`make wheelhouse`) by their hashes and asks no network. The
 package has /usr/lib/heliostat (the environment, for Debian's own Python), /usr/bin/heliostat, the
