@@ -84,6 +84,7 @@ def test_hours_that_were_not_counted_are_not_hours_without_demand() -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.floats(4, 60), st.floats(8, 48), st.integers(15, 40))
 @settings(max_examples=15, deadline=None)
 def test_a_release_of_the_past_is_found_and_is_not_the_ordinary(

@@ -119,6 +119,7 @@ def test_records_are_planned_applied_and_found_again(tmp_path: Path) -> None:
         place.fails("dns", "plan", says=("has no zone example.net",))
 
 
+@pytest.mark.slow
 def test_two_nodes_the_living_one_takes_the_dead_one_out_and_back(tmp_path: Path) -> None:
     with staged(tmp_path, 2) as stage, ExitStack() as stack:
         monitors = [stack.enter_context(stage.monitor(a)) for a in stage.addresses]

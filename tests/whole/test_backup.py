@@ -120,6 +120,7 @@ def test_with_catalogs_no_tree_is_hashed_anew(tmp_path: Path) -> None:
     assert (report["added"], report["hashed_files"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_backup_that_was_changed_restores_nothing(tmp_path: Path) -> None:
     made(tmp_path / "old").done("backup", "../saved")
     (tmp_path / "new").mkdir()

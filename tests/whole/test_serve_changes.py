@@ -178,6 +178,7 @@ def tried(world: World, name: str) -> str:
     return str(scan["tried"])
 
 
+@pytest.mark.slow
 def test_a_dead_mirror_loses_its_traffic_while_a_tree_is_hashed(world: World) -> None:
     near = world.add_mirror("near", "127.0.0.43")
     other = world.add_mirror("other", "127.0.0.44")

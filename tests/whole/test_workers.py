@@ -186,6 +186,7 @@ def test_a_killed_workers_scans_are_done_by_another_and_each_is_stored_once(site
     wait_until(lambda: site.jobs()["workers"] == [], 60)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_gives_its_jobs_back_at_once(site: Site) -> None:
     site.run("mirrors", "apply", str(site.folder / "mirrors"), "--doit")
     site.run("tree", "scan")
