@@ -108,6 +108,14 @@ def test_an_upgrade_hands_over_without_a_refused_connection(site: Site) -> None:
     assert site.ssh(NAME, "systemctl is-active heliostat-manager").strip() == "active"
 
 
+def test_a_main_process_that_hangs_is_started_anew_while_its_workers_serve(site: Site) -> None:
+    before = main_process(site)
+    site.ssh(NAME, f"kill -STOP {before}")
+    until(lambda: main_process(site) not in (0, before))
+    until_status(site, "/-/healthz", ("200", "503"))
+    assert "watchdog" in site.ssh(NAME, "journalctl -u heliostat-edge --no-pager").lower()
+
+
 def test_purging_ends_all_and_leaves_the_keys(site: Site) -> None:
     said = site.ssh(NAME, "apt-get purge -y -q heliostat 2>&1", 600)
     assert "/var/lib/heliostat is left" in said
