@@ -24,7 +24,8 @@ NEXT, BROKEN = "0.1.1", "0.1.2"
 
 
 def release(version: str, folder: Path, spoil: bool = False) -> Path:
-    """A wheelhouse of this tree under another version; `spoil`: its edge doesn't start."""
+    """A wheelhouse of this tree under another version; `spoil`: its edge serves, but its steward,
+    which takes states and watches mirrors, ends at once."""
     tree = folder / f"tree-{version}"
     shutil.copytree(
         ROOT,
@@ -38,8 +39,11 @@ def release(version: str, folder: Path, spoil: bool = False) -> Path:
     assert changes == 1
     pyproject.write_text(text)
     if spoil:
-        with (tree / "src/heliostat/edge/processes/generation.py").open("a") as module:
-            module.write('\nraise RuntimeError("this release is no good")\n')
+        module = tree / "src/heliostat/edge/processes/steward.py"
+        text = module.read_text()
+        begins = "    gc.set_threshold(50_000)\n"
+        assert text.count(begins) == 1
+        module.write_text(text.replace(begins, begins + '    raise OSError("no good")\n'))
     wheels = CACHE / f"wheelhouse-{version}"
     subprocess.run(
         [ROOT / ".venv/bin/python", ROOT / "tools/make_wheelhouse.py", wheels, "--source", tree],
@@ -139,7 +143,8 @@ def test_a_bad_release_stops_at_the_first_edge_which_goes_back(
     people: Fleet, tmp_path: Path
 ) -> None:
     wheels = release(BROKEN, tmp_path, spoil=True)
-    play = people.play("upgrade", *upgrade_to(BROKEN, wheels), fails=True)
+    wanted = [*upgrade_to(BROKEN, wheels), "-e", "heliostat_edge_verify_s=30"]
+    play = people.play("upgrade", *wanted, fails=True)
     assert f"fra did not come up with {BROKEN} and is back on {NEXT}" in play.text
     assert people.programs() == {"fra": NEXT, "nyc": NEXT}
     assert NEXT in people.site.ssh("manager", "heliostat --version")
