@@ -32,12 +32,12 @@ def release(version: str, folder: Path, spoil: bool = False) -> Path:
         tree,
         ignore=shutil.ignore_patterns(".venv", ".git", "dist", "demo-data", "__pycache__"),
     )
-    pyproject = tree / "pyproject.toml"
+    module = tree / "src/heliostat/__init__.py"
     text, changes = re.subn(
-        r'(?m)^version = "[^"]+"', f'version = "{version}"', pyproject.read_text()
+        r'(?m)^__version__ = "[^"]+"', f'__version__ = "{version}"', module.read_text()
     )
     assert changes == 1
-    pyproject.write_text(text)
+    module.write_text(text)
     if spoil:
         module = tree / "src/heliostat/edge/processes/steward.py"
         text = module.read_text()
