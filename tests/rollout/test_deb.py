@@ -72,13 +72,13 @@ def test_lintian_finds_nothing(package: Path) -> None:
 
 def test_it_installs_and_starts_nothing(site: Site, package: Path) -> None:
     bring(site, package)
-    site.ssh(NAME, "apt-get update -q && apt-get install -y -q /root/heliostat.deb", 600)
+    site.ssh(NAME, "apt-get update -q && apt-get install -y -q curl /root/heliostat.deb", 600)
     assert site.ssh(NAME, "heliostat --version").startswith("heliostat ")
     assert site.ssh(NAME, "systemctl list-units --no-legend 'heliostat*'").strip() == ""
     assert site.ssh(NAME, "stat -c '%U %a' /var/lib/heliostat").split() == ["heliostat", "750"]
 
 
-def test_it_serves(site: Site) -> None:
+def test_its_units_start_and_answer(site: Site) -> None:
     site.ssh(
         NAME,
         "mkdir -p /srv/releases /etc/systemd/system/heliostat-edge.socket.d;"
