@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from heliostat.config.load import LoadedConfig
+from heliostat.manager.reports import server
 from heliostat.manager.reports.server import PULLED_PATH, report_app, token_sha256
 from heliostat.manager.work.models import Job
 from tests.manager.samples import declare, register
@@ -50,3 +52,13 @@ async def test_it_is_scanned_now_and_once_however_often_it_tells() -> None:
 async def test_nobody_else_brings_a_scan_about(body: object, token: str, status: int) -> None:
     assert await told(body, token) == status
     assert not await Job.objects.aexists()
+
+
+async def test_strangers_who_guess_keep_no_mirror_from_telling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "PULLS_WAITING", 3)
+    guesses = (told({"mirror": "a.example"}, f"guess-{number}") for number in range(12))
+    statuses = await asyncio.gather(*guesses)
+    assert set(statuses) <= {401, 503}
+    assert await told({"mirror": "a.example"}) == 204

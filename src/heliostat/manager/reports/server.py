@@ -55,6 +55,10 @@ DEFAULT_SCAN_S: Final = 1800.0
 READ_S = 20.0
 """For a whole report to come."""
 MAX_PULLED_BYTES = 4096
+PULLS_WAITING: Final = 64
+"""Mirrors that tell of a pull at once."""
+BAD_TOKEN_S: Final = 0.1
+"""After a token that was nobody's; strangers can't keep the database busy."""
 READ_SEGMENT_S = 120.0
 """The same of a segment."""
 PATH = "/-/report/watch"
@@ -82,6 +86,7 @@ def report_app(
     """
     turns = asyncio.Semaphore(COUNTS_AT_ONCE)
     folded_at_s = time.monotonic()
+    pulls, pulls_waiting = asyncio.Semaphore(1), 0
 
     async def taken(request: web.Request, form: type[Report]) -> Report:
         node = _node(request, tokens)
@@ -121,11 +126,22 @@ def report_app(
     async def pulled(request: web.Request) -> web.Response:
         from heliostat.manager.reports.pulled import Pulled, record_pulled  # tables: Django is up
 
+        nonlocal pulls_waiting
         digest = _digest(request)
         told = _parsed(Pulled, await _body(request, MAX_PULLED_BYTES, READ_S))
-        if not digest or not await _stored(
-            told.mirror, partial(record_pulled, told, digest, scan_s)
-        ):
+        if pulls_waiting >= PULLS_WAITING:
+            raise web.HTTPServiceUnavailable(text="Too many tell at once; tell again later.\n")
+        pulls_waiting += 1
+        try:
+            async with pulls:  # whose token it is, only the database knows: it is asked rarely
+                is_its = bool(digest) and await _stored(
+                    told.mirror, partial(record_pulled, told, digest, scan_s)
+                )
+                if not is_its:
+                    await asyncio.sleep(BAD_TOKEN_S)
+        finally:
+            pulls_waiting -= 1
+        if not is_its:
             raise web.HTTPUnauthorized(text="This is not the token of such a mirror.\n")
         return web.Response(status=204)
 
