@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from heliostat.edge import folders
@@ -55,6 +55,7 @@ def clean(paths: set[bytes]) -> list[bytes]:
 
 @settings(max_examples=40, deadline=None)
 @given(raw=st.sets(NAMES, min_size=1, max_size=25), after=NAMES)
+@example(raw={b"0/a"}, after=b"0/0")
 def test_every_folder_has_what_stands_in_it(raw: set[bytes], after: bytes) -> None:
     paths = clean(raw)
     if not paths:

@@ -70,7 +70,8 @@ def entries(state: State, path: bytes, after: bytes = b"") -> Iterator[Entry]:
             break
     last = None
     for entry in merge(*parts, key=lambda entry: entry.key):
-        if entry.key != last:
+        # a key within a folder, which no page gives, lies behind the folder's own
+        if entry.key > after and entry.key != last:
             last = entry.key
             yield entry
 
