@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from heliostat.config.load import LoadedConfig
 from heliostat.manager.reports import server
 from heliostat.manager.reports.server import PULLED_PATH, report_app, token_sha256
+from heliostat.manager.setup import in_database
 from heliostat.manager.work.models import Job
 from tests.manager.samples import declare, register
 
@@ -29,10 +30,14 @@ async def told(body: object, token: str = "secret-of-a") -> int:
         return answer.status
 
 
+def waiting() -> list[str]:
+    return list(Job.objects.values_list("subject", flat=True))
+
+
 async def test_it_is_scanned_now_and_once_however_often_it_tells() -> None:
     for _ in range(3):
         assert await told({"mirror": "a.example"}) == 204
-    assert [one async for one in Job.objects.values_list("subject", flat=True)] == ["a.example"]
+    assert await in_database(waiting) == ["a.example"]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ async def test_it_is_scanned_now_and_once_however_often_it_tells() -> None:
 )
 async def test_nobody_else_brings_a_scan_about(body: object, token: str, status: int) -> None:
     assert await told(body, token) == status
-    assert not await Job.objects.aexists()
+    assert await in_database(waiting) == []
 
 
 async def test_strangers_who_guess_keep_no_mirror_from_telling(
